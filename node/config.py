@@ -145,7 +145,7 @@ class Config(BaseSettings):
     @classmethod
     def settings_customise_sources(  # noqa: D102 - pydantic's hook
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
@@ -193,10 +193,11 @@ def load(path: Path | None = None) -> Config:
 
 def _contradictions(config: Config) -> list[str]:
     """Settings that are each legal but cannot stand together."""
-    found = []
     names = [d.name for d in config.destinations] + [o.name for o in config.orthanc]
-    for name in sorted({n for n in names if names.count(n) > 1}):
-        found.append(f"  destinations, orthanc: the name {name!r} is used more than once")
+    found = [
+        f"  destinations, orthanc: the name {name!r} is used more than once"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
     times = config.complete
     if not times.quiet_s <= times.incomplete_s <= times.forced_s:
         found.append("  complete: quiet_s <= incomplete_s <= forced_s does not hold")

@@ -47,7 +47,7 @@ class Condition(StrEnum):
     def side(self) -> Side | None:
         """The patient's side, or None for the canal."""
         head = self.value.split("_", 1)[0]
-        return Side(head) if head in Side else None
+        return {"left": Side.LEFT, "right": Side.RIGHT}.get(head)
 
     @property
     def label(self) -> str:
@@ -87,9 +87,7 @@ class Grade(StrEnum):
     @property
     def label(self) -> str:
         """The grade as words, ``Normal/Mild``."""
-        return {"normal_mild": "Normal/Mild", "moderate": "Moderate", "severe": "Severe"}[
-            self.value
-        ]
+        return "Normal/Mild" if self is Grade.NORMAL_MILD else self.value.capitalize()
 
 
 class Role(StrEnum):

@@ -206,7 +206,7 @@ class StudyFindings:
 def nothing_assessed(reasons: Mapping[FindingKey, str] | str) -> tuple[Finding, ...]:
     """Return 25 findings that are not assessed, all for one reason or each for its own."""
     return tuple(
-        Finding(c, lv, reason=one if isinstance(reasons, str) else reasons[c, lv])
+        Finding(c, lv, reason=reasons if isinstance(reasons, str) else reasons[c, lv])
         for c, lv in ALL_FINDINGS
     )
 

@@ -140,7 +140,7 @@ def sample(image: Image, plane: Plane, target: Plane) -> Image:
     ) / plane.row_spacing
     values = bilinear(image, column, row)
     blocks = values.reshape(target.rows, block, target.columns, block)
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
 
 
 def _substeps(count: int, block: int) -> Vector:
