@@ -1,0 +1,33 @@
+"""Fixtures that every tier shares."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.orthanc_server import OrthancServer
+from tests.waiting import free_port as find_free_port
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback TCP port that nothing listens on."""
+    return find_free_port()
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[OrthancServer]:
+    """A running Orthanc without plugins, empty, on free ports."""
+    with OrthancServer(tmp_path / "orthanc") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data beside the checkout; the test is skipped by name where there is none."""
+    root = Path(__file__).resolve().parent.parent
+    folder = Path(os.environ.get("LUMBAR_SHARED", root.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the real data in ../shared/data (or LUMBAR_SHARED)")
+    return folder
