@@ -1,0 +1,183 @@
+"""The durable engine: the only file that knows DBOS.
+
+A *job* is a workflow with an id; asking for the same id twice is asking once. Its *steps* are
+checkpoints: after ``kill -9`` a job goes on behind the last finished step, so a step runs at least
+once and must be repeatable. `Desk` is where any process hands in work; `Worker` is the process
+that does it. What runs is given from outside (`node.app`), so this file knows no study.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
+from sqlalchemy import make_url
+
+# Raised by hand when a story's steps change: DBOS's default, a hash of the source, would strand
+# every pending job at each upgrade.
+APPLICATION_VERSION = "jobs-1"
+APPLICATION_NAME = "lumbar-node"
+POLL_S = 0.25
+
+T = TypeVar("T")
+
+#: ``step(name, function, *arguments)``: run a function once and keep its (JSON) result.
+Step = Callable[..., Any]
+Story = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A kind of work: its name, the story it runs, and how many at once in one process."""
+
+    name: str
+    story: Story
+    at_once: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as the engine knows it."""
+
+    job_id: str
+    queue: str
+    status: str
+
+
+def prepare(url: str) -> None:
+    """Create or upgrade the engine's tables; SQLite is put in WAL mode.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL, ``sqlite:///...`` or ``postgresql+psycopg://...``.
+    """
+    place = make_url(url)
+    if place.get_backend_name() == "sqlite" and place.database:
+        Path(place.database).parent.mkdir(parents=True, exist_ok=True)
+        # WAL is a property of the file; synchronous=FULL is SQLite's default for each connection.
+        with sqlite3.connect(place.database) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+    DBOS.migrate(url)
+
+
+class Desk:
+    """Hand in, look up and cancel jobs, from any process that reaches the database."""
+
+    def __init__(self, url: str) -> None:
+        prepare(url)
+        self._client = DBOSClient(
+            system_database_url=url,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION_NAME,
+        )
+
+    def enqueue(
+        self, queue: str, job_id: str, *arguments: Any, delay_s: float = 0.0, priority: int = 1
+    ) -> None:
+        """Hand in a job; an id that is known already changes nothing.
+
+        Parameters
+        ----------
+        queue : str
+            Of the `Queue` whose story runs it.
+        job_id : str
+        *arguments
+            JSON values.
+        delay_s : float
+            Not before this many seconds from now; waiting holds no worker.
+        priority : int
+            1 first.
+        """
+        options = EnqueueOptions(
+            workflow_name=queue,
+            queue_name=queue,
+            workflow_id=job_id,
+            app_version=APPLICATION_VERSION,
+            priority=priority,
+        )
+        if delay_s > 0:
+            options["delay_seconds"] = delay_s
+        self._client.enqueue(options, *arguments)
+
+    def job(self, job_id: str) -> Job | None:
+        """Look up one job."""
+        found = self._client.list_workflows(workflow_ids=[job_id])
+        return _job(found[0]) if found else None
+
+    def jobs(self, prefix: str) -> list[Job]:
+        """Look up the jobs whose id begins with ``prefix``."""
+        return [_job(w) for w in self._client.list_workflows(workflow_id_prefix=prefix)]
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job before its next step; a finished job is left alone."""
+        self._client.cancel_workflow(job_id)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.destroy()
+
+
+class Worker:
+    """Run the stories of some queues in this process, those cut off by a crash first."""
+
+    def __init__(self, url: str, queues: tuple[Queue, ...], *, name: str = "local") -> None:
+        prepare(url)
+        self._url = url
+        self._queues = queues
+        self._name = name
+
+    def start(self) -> None:
+        """Launch the engine; jobs this worker's name left unfinished go on at once."""
+        DBOS(
+            config=DBOSConfig(
+                name=APPLICATION_NAME,
+                system_database_url=self._url,
+                application_version=APPLICATION_VERSION,
+                executor_id=self._name,
+                serializer=DBOSPortableJSONSerializer(),
+                console_log_level="ERROR",
+                log_level="ERROR",
+                notification_listener_polling_interval_sec=POLL_S,
+            )
+        )
+        for queue in self._queues:
+            _register(queue)
+        DBOS.listen_queues([q.name for q in self._queues])
+        DBOS.launch()
+        for queue in self._queues:
+            DBOS.register_queue(
+                queue.name,
+                worker_concurrency=queue.at_once,
+                polling_interval_sec=POLL_S,
+                on_conflict="always_update",
+            )
+
+    def stop(self, patience_s: int = 5) -> None:
+        """Finish what runs within ``patience_s``; the rest goes on at the next start."""
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=patience_s)
+
+
+def _register(queue: Queue) -> None:
+    story = queue.story
+
+    def workflow(*arguments: Any) -> None:
+        story(_checkpoint, *arguments)
+
+    # DBOS tells workflows apart by name and insists that a name has one function.
+    workflow.__qualname__ = workflow.__name__ = queue.name
+    DBOS.workflow(name=queue.name)(workflow)
+
+
+def _checkpoint(name: str, function: Callable[..., T], *arguments: Any) -> T:
+    result: T = DBOS.run_step({"name": name}, function, *arguments)
+    return result
+
+
+def _job(workflow: Any) -> Job:
+    return Job(workflow.workflow_id, workflow.queue_name or "", workflow.status)
+
+
