@@ -179,5 +179,3 @@ def _checkpoint(name: str, function: Callable[..., T], *arguments: Any) -> T:
 
 def _job(workflow: Any) -> Job:
     return Job(workflow.workflow_id, workflow.queue_name or "", workflow.status)
-
-

@@ -1,0 +1,236 @@
+"""``lumbar-node demo``: a phantom study through a real node into a receiving PACS.
+
+Everything is real but the patient: a node process, C-STORE in, the shipped models, C-STORE out to
+an Orthanc where one is installed, else to the small receiver of this package.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from node import tables
+from node.config import Destination
+from node.dicom import sender
+from node.errors import DestinationUnavailable, LumbarError
+from node.phantom import make_study
+from node.spine.findings import StudyFindings
+
+SEED = 20240
+QUIET_S = 2
+LIMIT_S = 150.0
+
+
+@dataclass(frozen=True)
+class Pacs:
+    """The receiving side: where to send, and how to count the objects that arrived."""
+
+    name: str
+    destination: Destination
+    count: Callable[[], int]
+
+
+def run(out: Path, console: Console, *, keep: bool) -> int:
+    """Run the demonstration; 0 when the results arrived at the PACS.
+
+    Parameters
+    ----------
+    out : Path
+        Gets ``study/`` (the phantom), ``results/`` and the node's log.
+    console : Console
+    keep : bool
+        Leave everything up, with the review page, until Ctrl-C.
+    """
+    if out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    with ExitStack() as stack, _progress(console) as progress:
+        step = progress.add_task("making a phantom study", total=None)
+        phantom = make_study(SEED)
+        files = phantom.write(out / "study")
+        progress.update(step, description="starting the receiving PACS")
+        pacs = _start_pacs(out, stack)
+        progress.update(step, description="starting the node")
+        web_port, node = _start_node(out, pacs.destination, stack)
+        progress.update(step, description=f"sending {len(files)} images by C-STORE")
+        sender.send(files, node, "PHANTOM")
+        progress.update(step, description="waiting for the results")
+        shown = _wait_for_results(web_port, phantom.study_uid)
+        progress.stop()
+        results = _collect(out)
+        truth = {key: known.grade for key, known in phantom.truth.items()}
+        findings = StudyFindings.from_json(json.loads((results / "findings.json").read_text()))
+        _tell(console, findings, truth, pacs, results)
+        if keep:
+            _keep(console, web_port, phantom.study_uid)
+        return 0 if shown["state"] == "done" else 1
+
+
+def _progress(console: Console) -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _tell(
+    console: Console, findings: StudyFindings, truth: dict[Any, Any], pacs: Pacs, results: Path
+) -> None:
+    console.print(tables.findings_grid(findings, truth=truth))
+    assessed = [f for f in findings.findings if f.is_assessed]
+    right = sum(f.grade == truth[f.key] for f in assessed)
+    console.print(f"{len(assessed)} of 25 assessed; {right} agree with the phantom's known grade")
+    for reason in findings.reasons:
+        console.print(f"  {reason}", highlight=False)
+    console.print(f"{pacs.count()} result objects arrived at {pacs.name}", highlight=False)
+    console.print(f"report, captures and pages: {results}", highlight=False)
+
+
+def _keep(console: Console, web_port: int, study_uid: str) -> None:
+    page = f"http://127.0.0.1:{web_port}/studies/{study_uid}"
+    console.print(f"review page: {page}   (Ctrl-C ends the demonstration)", highlight=False)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        console.print("ended")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _start(command: list[str], log: Path, stack: ExitStack) -> subprocess.Popen[bytes]:
+    """Start a process of the demonstration; it is ended, by pid, when the stack closes."""
+    # Debian's DCMTK, which Orthanc links, leaves Nagle's algorithm on unless told otherwise.
+    environment = {**os.environ, "TCP_NODELAY": "1"}
+    sink = stack.enter_context(log.open("wb"))
+    process = subprocess.Popen(  # noqa: S603 - our own command line
+        command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment
+    )
+    stack.callback(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _start_pacs(out: Path, stack: ExitStack) -> Pacs:
+    port = _free_port()
+    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+    if program is None:
+        folder = out / "pacs"
+        receiver = [sys.executable, "-m", "node.dicom.receiver"]
+        receiver += ["--port", str(port), "--folder", str(folder)]
+        _start(receiver, out / "pacs.log", stack)
+        place = Destination(name="pacs", host="127.0.0.1", port=port, ae_title="PACS")
+        _wait_for_echo(place)
+        return Pacs("the bundled receiver", place, lambda: len(list(folder.rglob("*.dcm"))))
+    http_port = _free_port()
+    settings = {
+        "Name": "demo PACS",
+        "StorageDirectory": str(out / "orthanc"),
+        "IndexDirectory": str(out / "orthanc"),
+        "HttpPort": http_port,
+        "DicomPort": port,
+        "DicomAet": "PACS",
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomCheckCalledAet": False,
+        "DicomAlwaysAllowStore": True,
+        "Plugins": [],
+    }
+    (out / "orthanc.json").write_text(json.dumps(settings))
+    _start([program, str(out / "orthanc.json")], out / "pacs.log", stack)
+    place = Destination(name="pacs", host="127.0.0.1", port=port, ae_title="PACS")
+    _wait_for_echo(place)
+
+    def count() -> int:
+        return int(_get_json(f"http://127.0.0.1:{http_port}/statistics")["CountInstances"])
+
+    return Pacs(f"Orthanc (http://127.0.0.1:{http_port})", place, count)
+
+
+def _start_node(out: Path, pacs: Destination, stack: ExitStack) -> tuple[int, Destination]:
+    dicom_port, web_port = _free_port(), _free_port()
+    (out / "node.toml").write_text(
+        f"""data_dir = {json.dumps(str((out / "node").resolve()))}
+[listen]
+port = {dicom_port}
+min_free_mb = 200
+[complete]
+quiet_s = {QUIET_S}
+[web]
+port = {web_port}
+[[destinations]]
+name = "pacs"
+host = "127.0.0.1"
+port = {pacs.port}
+ae_title = "{pacs.ae_title}"
+"""
+    )
+    command = [sys.executable, "-m", "node.cli", "serve", "--config", str(out / "node.toml")]
+    process = _start(command, out / "node.log", stack)
+    place = Destination(name="node", host="127.0.0.1", port=dicom_port, ae_title="LUMBAR")
+    _wait_for_echo(place, process, out / "node.log")
+    return web_port, place
+
+
+def _wait_for_echo(
+    place: Destination, process: subprocess.Popen[bytes] | None = None, log: Path | None = None
+) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        if process is not None and process.poll() is not None:
+            raise LumbarError(f"the node ended at its start; its log is {log}")
+        try:
+            sender.echo(place, "DEMO")
+        except DestinationUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _wait_for_results(web_port: int, study_uid: str) -> dict[str, Any]:
+    deadline = time.monotonic() + LIMIT_S
+    ended = {"done", "failed", "rejected", "incomplete"}
+    shown: dict[str, Any] = {"state": "unknown"}
+    while time.monotonic() < deadline:
+        shown = _get_json(f"http://127.0.0.1:{web_port}/api/studies/{study_uid}")
+        if shown["state"] in ended:
+            return shown
+        time.sleep(0.3)
+    raise LumbarError(f"the study is still {shown['state']!r} after {LIMIT_S:.0f} s; see node.log")
+
+
+def _collect(out: Path) -> Path:
+    """Copy the one result folder to where a person looks for it."""
+    (folder,) = (p for p in (out / "node" / "results").iterdir() if p.is_dir())
+    return Path(shutil.copytree(folder, out / "results"))
+
+
+def _get_json(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - loopback, made above
+        loaded: dict[str, Any] = json.load(answer)
+        return loaded

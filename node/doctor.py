@@ -1,0 +1,107 @@
+"""Is this node fit to run? Each check says what was found and, when bad, what to do."""
+
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from node import study
+from node.config import Config, Destination, OrthancPeer
+from node.dicom import orthanc, sender
+from node.errors import LumbarError
+from node.inference.runtime import ModelStore
+from node.phantom import make_study
+
+
+class Check(NamedTuple):
+    """One check: good or bad, what was looked at, and what was found."""
+
+    ok: bool
+    what: str
+    found: str
+
+
+def examine(config: Config) -> Iterator[Check]:
+    """Run every check; a bad one never stops the next."""
+    yield _checked("data folder", partial(_data_folder, config))
+    yield _checked("free space", partial(_free_space, config))
+    yield _checked("DICOM port", partial(_port, config.listen.bind, config.listen.port))
+    yield _checked("web port", partial(_port, config.web.bind, config.web.port))
+    yield _checked("models", partial(_models, config))
+    for destination in config.destinations:
+        echo = partial(_echo, config, destination)
+        yield _checked(f"{destination.name}: C-ECHO {destination.ae_title}", echo)
+    for peer in config.orthanc:
+        yield _checked(f"{peer.name}: Orthanc", partial(_ping, peer))
+    if not config.destinations and not config.orthanc:
+        yield Check(False, "destinations", "none configured: results would stay on this node")
+    yield _checked("phantom round trip", partial(_round_trip, config))
+
+
+def _checked(what: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(True, what, look())
+    except (LumbarError, OSError) as error:
+        return Check(False, what, str(error))
+
+
+def _data_folder(config: Config) -> str:
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=config.data_dir) as probe:
+        probe.write(b"probe")
+    return str(config.data_dir.resolve())
+
+
+def _free_space(config: Config) -> str:
+    free = shutil.disk_usage(config.data_dir).free // 2**20
+    if free < config.listen.min_free_mb:
+        raise OSError(
+            f"{free} MB free, listen.min_free_mb is {config.listen.min_free_mb}: images would be "
+            "refused; free space or lower the watermark"
+        )
+    return f"{free} MB, images are refused below {config.listen.min_free_mb} MB"
+
+
+def _port(bind: str, port: int) -> str:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError as error:
+            raise OSError(
+                f"{bind}:{port} cannot be bound ({error.strerror}): is the node already running, "
+                "or another program on this port?"
+            ) from error
+    return f"{bind}:{port} is free"
+
+
+def _models(config: Config) -> str:
+    store = ModelStore(config.models_dir, config.work.provider, config.work.threads)
+    used = store.uses()
+    return f"{len(used)} models, hashes agree with their cards, on {used[0].provider}"
+
+
+def _echo(config: Config, destination: Destination) -> str:
+    sender.echo(destination, config.listen.ae_title)
+    return "answers"
+
+
+def _ping(peer: OrthancPeer) -> str:
+    return f"answers, version {orthanc.ping(peer)}"
+
+
+def _round_trip(config: Config) -> str:
+    started = time.perf_counter()
+    store = ModelStore(config.models_dir, config.work.provider, config.work.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = make_study(1).write(Path(scratch) / "in")
+        (taken,) = study.read(paths)
+        findings = study.analyse(taken, store, Path(scratch) / "out", settings=config.report)
+    assessed = sum(f.is_assessed for f in findings.findings)
+    if assessed == 0:
+        raise OSError("the phantom was not assessed: reinstall, the models may not fit this code")
+    return f"{assessed} of 25 assessed in {time.perf_counter() - started:.1f} s"

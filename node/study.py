@@ -1,0 +1,270 @@
+"""The story of one study: read, choose, find, write. `outbox` delivers it.
+
+The functions are the story told without an engine (``lumbar-node analyse``); `StudyStory` is the
+same story with a checkpoint behind every chapter, so that it survives ``kill -9``.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydicom.dataset import Dataset
+
+from node import __version__, results
+from node.config import Report
+from node.dicom import reader
+from node.errors import InvalidInstance, NotAssessable, Rejected, RetryLater
+from node.inference import pipeline
+from node.inference.runtime import ModelStore
+from node.jobs import Step
+from node.spine import series
+from node.spine.anatomy import Role
+from node.spine.findings import SeriesUse, StudyFindings, nothing_assessed
+from node.spine.series import SeriesChoice
+from node.spine.volume import Volume
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The instances of one study, by SOP Instance UID, and what could not be read.
+
+    Attributes
+    ----------
+    study_uid : str
+    files, headers : dict of SOP Instance UID to path, to data set without pixels
+    unreadable : dict of file name to reason
+    """
+
+    study_uid: str
+    files: Mapping[str, Path]
+    headers: Mapping[str, Dataset]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(paths: Iterable[Path]) -> list[Taken]:
+    """Read headers and group them by study; an unreadable file costs only itself.
+
+    Returns
+    -------
+    list of Taken
+        One for each Study Instance UID, in the order of first appearance.
+
+    Raises
+    ------
+    NotAssessable
+        When no file could be read at all; the message names the first one's fault.
+    """
+    studies: dict[str, tuple[dict[str, Path], dict[str, Dataset]]] = {}
+    unreadable: dict[str, str] = {}
+    for path in paths:
+        try:
+            header = reader.read_header(path)
+        except InvalidInstance as error:
+            unreadable[path.name] = str(error)
+            continue
+        files, headers = studies.setdefault(str(header.StudyInstanceUID), ({}, {}))
+        files[str(header.SOPInstanceUID)] = path
+        headers[str(header.SOPInstanceUID)] = header
+    if not studies:
+        why = next(iter(unreadable.values()), "the folder holds no files")
+        raise NotAssessable(f"nothing to analyse: {why}")
+    return [Taken(uid, files, headers, unreadable) for uid, (files, headers) in studies.items()]
+
+
+def choose(taken: Taken) -> SeriesChoice:
+    """Choose the series for each role from header physics and geometry."""
+    return series.choose(reader.facts((taken.files[uid], h) for uid, h in taken.headers.items()))
+
+
+def load(taken: Taken, choice: SeriesChoice) -> dict[Role, Volume]:
+    """Decode the chosen series into volumes, in millimetres of the patient."""
+    return {
+        role: reader.load_volume(role, candidate, taken.files)
+        for role, candidate in choice.chosen.items()
+    }
+
+
+def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Volume]]:
+    """Choose, load and run the three stages: all 25 findings, each assessed or with a reason.
+
+    Raises
+    ------
+    NotAssessable
+        When the study holds nothing this node may assess.
+    """
+    started = time.perf_counter()
+    choice = choose(taken)
+    volumes = load(taken, choice)
+    read_ms = (time.perf_counter() - started) * 1000
+    found = pipeline.find(volumes, store)
+    chosen = {role: choice.chosen.get(role) for role in Role}
+    findings = StudyFindings(
+        study_uid=taken.study_uid,
+        node_version=__version__,
+        findings=found.findings,
+        models=store.uses(),
+        series={
+            role: SeriesUse(c.series_uid, c.score, c.reasons) if c else None
+            for role, c in chosen.items()
+        },
+        other_series=choice.others,
+        timings_ms={"read": read_ms, **found.timings_ms},
+    )
+    return replace(findings, reasons=_reasons(findings, taken)), volumes
+
+
+def _reasons(findings: StudyFindings, taken: Taken) -> tuple[str, ...]:
+    """Say why a study is not complete: each distinct reason once, with how many it covers."""
+    counts: dict[str, int] = {}
+    for finding in findings.findings:
+        if finding.reason:
+            counts[finding.reason] = counts.get(finding.reason, 0) + 1
+    told = [f"{n} of 25 not assessed: {why}" for why, n in counts.items()]
+    return (*told, *(f"not read: {why}" for why in taken.unreadable.values()))
+
+
+def nothing(study_uid: str, reason: str) -> StudyFindings:
+    """Return the findings of a study that could not be run at all: 25 times the reason."""
+    return StudyFindings(study_uid, __version__, nothing_assessed(reason), reasons=(reason,))
+
+
+def write(
+    folder: Path,
+    taken: Taken,
+    findings: StudyFindings,
+    volumes: Mapping[Role, Volume],
+    *,
+    settings: Report,
+    created: datetime,
+) -> list[Path]:
+    """Build the result objects and put them, all or none, into ``folder``.
+
+    Returns
+    -------
+    list of Path
+        The DICOM objects in delivery order: captures, overlays, then the report whose
+        references they resolve.
+    """
+    built = results.build(findings, taken.headers, volumes, settings=settings, created=created)
+    draft = folder.with_name(folder.name + ".part")
+    for name in ("capture", "overlay", "pages"):
+        (draft / name).mkdir(parents=True, exist_ok=True)
+    for number, capture in enumerate(built.captures, 1):
+        capture.save_as(draft / f"capture/{number:02d}.dcm", enforce_file_format=True)
+    for number, overlay in enumerate(built.overlays, 1):
+        overlay.save_as(draft / f"overlay/{number:02d}.dcm", enforce_file_format=True)
+    for name, page in built.pages.items():
+        page.save(draft / f"pages/{name}.png")
+    built.report.save_as(draft / "sr.dcm", enforce_file_format=True)
+    (draft / "submission.csv").write_text(results.submission(findings), "utf-8")
+    (draft / "findings.json").write_text(json.dumps(findings.to_json(), indent=1), "utf-8")
+    _replace(draft, folder)
+    return delivery_order(folder)
+
+
+def _replace(draft: Path, folder: Path) -> None:
+    """Put ``draft`` in the place of ``folder``; an older run's folder is removed first."""
+    if folder.exists():
+        for old in sorted(folder.rglob("*"), reverse=True):
+            old.rmdir() if old.is_dir() else old.unlink()
+        folder.rmdir()
+    draft.rename(folder)
+
+
+def delivery_order(folder: Path) -> list[Path]:
+    """List a result folder's DICOM objects so that references resolve on arrival."""
+    return [
+        *sorted((folder / "capture").glob("*.dcm")),
+        *sorted((folder / "overlay").glob("*.dcm")),
+        folder / "sr.dcm",
+    ]
+
+
+def analyse(taken: Taken, store: ModelStore, folder: Path, *, settings: Report) -> StudyFindings:
+    """Tell the whole story of one study at once, without network or engine."""
+    findings, volumes = find(taken, store)
+    write(folder, taken, findings, volumes, settings=settings, created=datetime.now(UTC))
+    return findings
+
+
+@dataclass(frozen=True)
+class StudyStory:
+    """The durable form. Every chapter is a step; what it returns is kept by the engine.
+
+    Attributes
+    ----------
+    files_of : callable
+        Content hashes to paths in the archive.
+    folder_of : callable
+        A job id to its result folder.
+    note : callable
+        ``(study_uid, job_id, state, reasons)``: put the study's state into the index.
+    deliver : callable
+        ``(study_uid, job_id)``: put the results into the outbox.
+    again : callable
+        ``(job_id, study_uid, hashes)``: the same job once more, later.
+    """
+
+    store: ModelStore
+    settings: Report
+    files_of: Callable[[list[str]], list[Path]]
+    folder_of: Callable[[str], Path]
+    note: Callable[[str, str, str, list[str]], None]
+    deliver: Callable[[str, str], None]
+    again: Callable[[str, str, list[str]], None]
+
+    def __call__(self, step: Step, job_id: str, study_uid: str, hashes: list[str]) -> None:
+        """Run the story for one instance set, given by the content hashes of its files."""
+        say = log.bind(study_uid=study_uid, job_id=job_id)
+        try:
+            created = step("begin", self._begin, study_uid, job_id)
+            findings = step("find", self._find, study_uid, hashes)
+            say.info("findings made", status=findings["status"], reasons=findings["reasons"])
+            step("write", self._write, job_id, hashes, findings, created)
+            step("deliver", self.deliver, study_uid, job_id)
+        except RetryLater as error:
+            say.warning("study waits", reason=str(error))
+            step("again", self.again, job_id, study_uid, hashes)
+        except Exception as error:  # noqa: BLE001 - the worker's edge: one study never stops the node
+            say.exception("study failed")
+            step("failed", self.note, study_uid, job_id, "failed", [_in_words(error)])
+
+    def _begin(self, study_uid: str, job_id: str) -> str:
+        self.note(study_uid, job_id, "running", [])
+        return datetime.now(UTC).isoformat()
+
+    def _find(self, study_uid: str, hashes: list[str]) -> dict[str, Any]:
+        try:
+            (taken,) = read(self.files_of(hashes))
+            findings, _ = find(taken, self.store)
+        except NotAssessable as error:
+            findings = nothing(study_uid, str(error))
+        return findings.to_json()
+
+    def _write(
+        self, job_id: str, hashes: list[str], findings: dict[str, Any], created: str
+    ) -> None:
+        (taken,) = read(self.files_of(hashes))
+        told = StudyFindings.from_json(findings)
+        volumes = load(taken, choose(taken)) if told.status != "rejected" else {}
+        write(
+            self.folder_of(job_id),
+            taken,
+            told,
+            volumes,
+            settings=self.settings,
+            created=datetime.fromisoformat(created),
+        )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, Rejected):
+        return str(error)
+    return f"internal error ({type(error).__name__}): see the log of this node"

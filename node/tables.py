@@ -1,0 +1,141 @@
+"""What the terminal shows: rich tables, and plain dictionaries for ``--json``."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from node.doctor import Check
+from node.spine.anatomy import LEVELS, Condition, Grade
+from node.spine.findings import Finding, StudyFindings
+from node.storage.index import DeliveryRow, StudyRow
+
+NOTICE = "AI result - not verified - not for clinical use"
+
+# Shape as well as colour, for eyes and terminals without it.
+GRADE_MARK = {Grade.NORMAL_MILD: "·", Grade.MODERATE: "▲", Grade.SEVERE: "■"}
+GRADE_STYLE = {Grade.NORMAL_MILD: "green", Grade.MODERATE: "yellow", Grade.SEVERE: "bold red"}
+STATE_STYLE = {
+    "done": "green", "failed": "bold red", "rejected": "red", "incomplete": "yellow",
+    "running": "cyan", "delivering": "cyan", "cancelled": "dim",
+}  # fmt: skip
+
+
+def findings_grid(findings: StudyFindings, *, truth: dict[Any, Grade] | None = None) -> Table:
+    """Return the 5 x 5 grid: levels down, conditions across.
+
+    Parameters
+    ----------
+    findings : StudyFindings
+    truth : dict of (Condition, Level) to Grade, optional
+        A phantom's known grades, shown where they differ.
+    """
+    table = Table(title=f"study {findings.study_uid}: {findings.status}", box=box.SIMPLE_HEAVY)
+    table.caption = NOTICE
+    table.add_column("level")
+    for condition in Condition:
+        side = f"{condition.side.value} " if condition.side else ""
+        table.add_column(side + condition.group.short)
+    for level in LEVELS:
+        cells = [_cell(findings.finding(c, level), truth) for c in Condition]
+        table.add_row(level.label, *cells)
+    return table
+
+
+def _cell(finding: Finding, truth: dict[Any, Grade] | None) -> Text:
+    if finding.grade is None:
+        return Text("not assessed", style="dim")
+    mark = GRADE_MARK[finding.grade]
+    text = Text(
+        f"{mark} {finding.grade.label} {finding.probability:.0%}", style=GRADE_STYLE[finding.grade]
+    )
+    known = truth.get(finding.key) if truth else None
+    if known is not None and known != finding.grade:
+        text.append(f"\n  phantom: {known.label}", style="dim")
+    return text
+
+
+def work_list(rows: Sequence[StudyRow]) -> Table:
+    """Return the work list, newest first."""
+    table = Table(box=box.SIMPLE_HEAVY)
+    for name in ("study", "state", "images", "last image (UTC)", "from", "why"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row.study_uid,
+            Text(row.state, style=STATE_STYLE.get(row.state, "")),
+            str(row.instances),
+            _time(row.last_received),
+            row.source,
+            "; ".join(row.reasons),
+        )
+    return table
+
+
+def one_study(
+    row: StudyRow, findings: dict[str, Any] | None, deliveries: Sequence[DeliveryRow]
+) -> RenderableType:
+    """Return everything the node knows about one study."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("study", row.study_uid)
+    facts.add_row("state", Text(row.state, style=STATE_STYLE.get(row.state, "")))
+    facts.add_row("images", f"{row.instances} from {row.source}")
+    facts.add_row("received", f"{_time(row.first_received)} to {_time(row.last_received)} UTC")
+    for reason in row.reasons:
+        facts.add_row("why", reason)
+    parts: list[RenderableType] = [facts]
+    if findings:
+        parts += [findings_grid(StudyFindings.from_json(findings)), _series(findings)]
+    if deliveries:
+        parts.append(_deliveries(deliveries))
+    return Group(*parts)
+
+
+def _series(findings: dict[str, Any]) -> Table:
+    table = Table(title="series", box=box.SIMPLE)
+    for name in ("role", "series", "score", "reasons"):
+        table.add_column(name, overflow="fold")
+    for role, use in findings["series"].items():
+        if use is None:
+            table.add_row(role, "none", "", "")
+        else:
+            table.add_row(role, use["series_uid"], f"{use['score']:.2f}", "; ".join(use["reasons"]))
+    for other in findings["other_series"]:
+        table.add_row("not used", other["series_uid"], "", other["reason"])
+    return table
+
+
+def _deliveries(deliveries: Sequence[DeliveryRow]) -> Table:
+    table = Table(title="deliveries", box=box.SIMPLE)
+    for name in ("to", "state", "tries", "message"):
+        table.add_column(name, overflow="fold")
+    for delivery in deliveries:
+        table.add_row(
+            delivery.destination, delivery.state, str(delivery.attempts), delivery.message
+        )
+    return table
+
+
+def checks(results: Sequence[Check]) -> Table:
+    """Return the doctor's table."""
+    table = Table(box=box.SIMPLE_HEAVY)
+    for name in ("", "what", "found"):
+        table.add_column(name, overflow="fold")
+    for check in results:
+        mark = Text("ok", style="green") if check.ok else Text("FAULT", style="bold red")
+        table.add_row(mark, check.what, check.found)
+    return table
+
+
+def row_json(row: StudyRow | DeliveryRow) -> dict[str, Any]:
+    """Return a row of the index as a JSON object."""
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(row).items()}
+
+
+def _time(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M:%S}"
