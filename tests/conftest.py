@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from node.phantom import PhantomStudy, make_study
 from tests.orthanc_server import OrthancServer
 from tests.waiting import free_port as find_free_port
 
@@ -30,4 +31,18 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("LUMBAR_SHARED", root.parent / "shared")) / "data"
     if not folder.is_dir():
         pytest.skip("needs the real data in ../shared/data (or LUMBAR_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom() -> PhantomStudy:
+    """One phantom study with its truth, made once."""
+    return make_study(7)
+
+
+@pytest.fixture(scope="session")
+def phantom_folder(phantom: PhantomStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study as DICOM files."""
+    folder = tmp_path_factory.mktemp("phantom")
+    phantom.write(folder)
     return folder

@@ -1,0 +1,151 @@
+"""The real node as a real process on loopback, to be started, asked, killed and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+from tests.waiting import free_port, wait_for
+
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+
+
+def cli(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run ``lumbar-node`` with arguments, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "node.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=ENVIRONMENT,
+    )
+
+
+def storescu(port: int, folder: Path, *, called: str = "LUMBAR") -> None:
+    """Send a folder with DCMTK, as a PACS would (full path: pynetdicom shadows the name)."""
+    command = ["/usr/bin/storescu", "+sd", "+r", "-xr", "-aec", called, "127.0.0.1", str(port)]
+    subprocess.run([*command, str(folder)], check=True, timeout=60, env=ENVIRONMENT)
+
+
+class NodeProcess:
+    """``lumbar-node serve`` with its own folder and ports.
+
+    Parameters
+    ----------
+    folder : Path
+    destinations : sequence of (name, AE title, port)
+    extra : str
+        More TOML, for example ``[[orthanc]]`` peers.
+    quiet_s, incomplete_s : float
+        When a study counts as complete.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        destinations: Sequence[tuple[str, str, int]] = (),
+        *,
+        extra: str = "",
+        quiet_s: float = 1.0,
+        incomplete_s: float = 3.0,
+    ) -> None:
+        self.folder = folder
+        self.dicom_port, self.web_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.web_port}"
+        self.config = folder / "node.toml"
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        tables = "".join(
+            f'[[destinations]]\nname = "{n}"\nhost = "127.0.0.1"\nport = {p}\nae_title = "{ae}"\n'
+            for n, ae, p in destinations
+        )
+        self.config.write_text(
+            f"data_dir = {json.dumps(str(folder / 'data'))}\n"
+            f"[listen]\nport = {self.dicom_port}\nmin_free_mb = 50\n"
+            f"[complete]\nquiet_s = {quiet_s}\nincomplete_s = {incomplete_s}\n"
+            f"[deliver]\nfirst_retry_s = 1.0\nlast_retry_s = 2.0\n"
+            f"[web]\nport = {self.web_port}\n{tables}{extra}",
+            "utf-8",
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def log(self) -> str:
+        """Everything the node has printed, over all its lives."""
+        path = self.folder / "node.log"
+        return path.read_text("utf-8") if path.exists() else ""
+
+    def start(self) -> None:
+        """Start the process and return once its pages answer."""
+        with (self.folder / "node.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "node.cli", "serve", "--config", str(self.config)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=ENVIRONMENT,
+            )
+        wait_for(self._is_up, seconds=60, what="the node")
+
+    def stop(self) -> None:
+        """End the process as an administrator would."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(timeout=10)
+        self._process = None
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(timeout=10)
+        self._process = None
+
+    def study(self, uid: str) -> dict[str, Any]:
+        """Return what the node says about a study; an empty object when it knows none."""
+        answer = requests.get(f"{self.url}/api/studies/{uid}", timeout=10)
+        if answer.status_code == 404:
+            return {}
+        answer.raise_for_status()
+        loaded: dict[str, Any] = answer.json()
+        return loaded
+
+    def wait_until(self, uid: str, *states: str, seconds: float = 90) -> dict[str, Any]:
+        """Wait until a study is in one of some states, and return what the node says of it."""
+        try:
+            wait_for(lambda: self.study(uid).get("state") in states, seconds=seconds)
+        except AssertionError as error:
+            told = f"study is {self.study(uid)}, not {states}; log:\n{self.log[-4000:]}"
+            raise AssertionError(told) from error
+        return self.study(uid)
+
+    def _is_up(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise AssertionError(f"the node has ended:\n{self.log[-4000:]}")
+        try:
+            return requests.get(f"{self.url}/healthz", timeout=5).ok
+        except requests.RequestException:
+            return False
