@@ -3,12 +3,15 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from node.phantom import PhantomStudy, make_study
 from tests.orthanc_server import OrthancServer
 from tests.waiting import free_port as find_free_port
+
+if TYPE_CHECKING:
+    from node.phantom import PhantomStudy
 
 
 @pytest.fixture
@@ -35,13 +38,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def phantom() -> PhantomStudy:
+def phantom() -> "PhantomStudy":
     """One phantom study with its truth, made once."""
+    from node.phantom import make_study
+
     return make_study(7)
 
 
 @pytest.fixture(scope="session")
-def phantom_folder(phantom: PhantomStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantom_folder(phantom: "PhantomStudy", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same study as DICOM files."""
     folder = tmp_path_factory.mktemp("phantom")
     phantom.write(folder)

@@ -52,7 +52,7 @@ def assert_one_result_set(pacs: OrthancServer, node: NodeProcess, study_uid: str
 def test_a_study_sent_by_dcmtk_comes_back_as_results(
     node: NodeProcess, pacs: OrthancServer, phantom: PhantomStudy, phantom_folder: Path
 ) -> None:
-    """storescu in; 25 findings, one report and six pages out, in the same study at the PACS."""
+    """Storescu in; 25 findings, one report and six pages out, in the same study at the PACS."""
     storescu(node.dicom_port, phantom_folder)
 
     told = node.wait_until(phantom.study_uid, "done")
@@ -91,7 +91,7 @@ def test_killed_in_a_state_it_goes_on_to_one_result(
     phantom: PhantomStudy,
     phantom_folder: Path,
 ) -> None:
-    """kill -9 in each state and a restart end in exactly one result set."""
+    """Kill -9 in each state and a restart end in exactly one result set."""
     storescu(node.dicom_port, phantom_folder)
     wait_for(
         lambda: node.study(phantom.study_uid).get("state") in (state, "done"),
