@@ -5,6 +5,7 @@ head (PS3.3 C.7.6.2.1.1). Pixel coordinates are ``(column, row)``, 0-based, and 
 *centre* of a pixel (Image Position is the centre of the first voxel).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 Image = NDArray[np.float32]
+
+#: How far direction cosines may be from orthogonal unit vectors.
+SKEW = 0.01
+#: Rows or columns beyond this are not an MR image (../shared/spec, SEC-05).
+MATRIX = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,45 @@ class Plane:
     column_spacing: float
     rows: int
     columns: int
+
+    @classmethod
+    def from_header(
+        cls,
+        position: Sequence[float] | None,
+        orientation: Sequence[float] | None,
+        spacing: Sequence[float] | None,
+        rows: int | None,
+        columns: int | None,
+    ) -> "Plane":
+        """Build a plane from what a header says.
+
+        Parameters
+        ----------
+        position, orientation, spacing : sequence of float or None
+            ImagePositionPatient (3), ImageOrientationPatient (6), PixelSpacing (2).
+        rows, columns : int or None
+
+        Raises
+        ------
+        ValueError
+            When a value is missing, not finite, or no image plane; the message says which.
+        """
+        origin = _finite("ImagePositionPatient", position, 3)
+        direction = _finite("ImageOrientationPatient", orientation, 6)
+        step = _finite("PixelSpacing", spacing, 2)
+        if not (step > 0).all():
+            raise ValueError("PixelSpacing is not positive")
+        if rows is None or columns is None or not (0 < rows <= MATRIX and 0 < columns <= MATRIX):
+            raise ValueError(f"the matrix of {rows} rows and {columns} columns is not credible")
+        across, down = direction[:3], direction[3:]
+        lengths = np.array([np.linalg.norm(across), np.linalg.norm(down)])
+        if (np.abs(lengths - 1) > SKEW).any() or abs(float(across @ down)) > SKEW:
+            raise ValueError("ImageOrientationPatient is not two orthogonal unit vectors")
+        # Headers round to a few digits; exact unit vectors make pixel -> mm -> pixel exact.
+        across = across / lengths[0]
+        down = down - (down @ across) * across
+        down = down / np.linalg.norm(down)
+        return cls(origin, across, down, float(step[0]), float(step[1]), rows, columns)
 
     @property
     def normal(self) -> Vector:
@@ -69,6 +114,18 @@ class Plane:
     def contains(self, column: float, row: float) -> bool:
         """Tell whether a pixel position lies inside the image."""
         return -0.5 <= column <= self.columns - 0.5 and -0.5 <= row <= self.rows - 0.5
+
+
+def _finite(name: str, values: Sequence[float] | None, count: int) -> Vector:
+    if not values:
+        raise ValueError(f"{name} is missing")
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} values instead of {count}")
+    vector = np.asarray(values, dtype=np.float64)
+    # A position of 1e6 mm is as impossible as infinity, and overflows later.
+    if not np.isfinite(vector).all() or (np.abs(vector) > 1e5).any():
+        raise ValueError(f"{name} holds values that are not credible")
+    return vector
 
 
 def grid(

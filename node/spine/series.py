@@ -1,0 +1,119 @@
+"""Choose the series for each role from header physics and geometry.
+
+A description never decides against the physics: it breaks ties, and a text that contradicts the
+header lowers the score. Rules: ``../shared/spec/dicom-objects-and-trust.md`` section 4.3.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from node.errors import NotAssessable
+from node.spine.anatomy import Role
+from node.spine.candidates import (
+    WEIGHTS,
+    Candidate,
+    beside_its_rivals,
+    beside_the_sagittal,
+    candidates,
+)
+from node.spine.facts import FrameFacts, SeriesFacts
+
+__all__ = ["WEIGHTS", "Candidate", "FrameFacts", "SeriesChoice", "SeriesFacts", "choose"]
+
+#: Reasons told in the one line that refuses a study; the rest is counted.
+TOLD_REASONS = 5
+
+
+@dataclass(frozen=True)
+class SeriesChoice:
+    """At most one candidate for each role, and why not the others.
+
+    Attributes
+    ----------
+    chosen : dict of Role to Candidate
+        Only the roles that are filled.
+    others : dict of series UID to reason
+        Every series of the study that fills no role.
+    candidates : tuple of Candidate
+        All that were looked at, best score first; `Candidate.parts` is the score table.
+    """
+
+    chosen: Mapping[Role, Candidate]
+    others: Mapping[str, str]
+    candidates: tuple[Candidate, ...]
+
+
+def choose(series: Sequence[SeriesFacts]) -> SeriesChoice:
+    """Choose at most one candidate for each role.
+
+    Parameters
+    ----------
+    series : sequence of SeriesFacts
+        All series of one study, in any order: the order does not change the choice.
+
+    Raises
+    ------
+    NotAssessable
+        When no series can fill any role; the message is one line and names the reasons.
+    """
+    if not series:
+        raise NotAssessable("the study holds no images")
+    if not any(s.is_mr for s in series):
+        kinds = ", ".join(sorted({s.modality or "unknown" for s in series}))
+        raise NotAssessable(
+            f"study {series[0].study_uid}: modality {kinds}; only MR can be assessed"
+        )
+    found = [c for s in series for c in candidates(s, series)]
+    by_role: dict[Role, list[Candidate]] = {role: [] for role in Role}
+    for candidate in found:
+        if candidate.role is not None:
+            by_role[candidate.role].append(candidate)
+    ranked = {
+        role: sorted((beside_its_rivals(c, rivals) for c in rivals), key=_rank)
+        for role, rivals in by_role.items()
+    }
+    sagittal = next(iter(ranked[Role.SAGITTAL_T2] + ranked[Role.SAGITTAL_T1]), None)
+    axial = [beside_the_sagittal(c, sagittal) for c in ranked[Role.AXIAL_T2]]
+    ranked[Role.AXIAL_T2] = sorted(axial, key=_rank)
+    chosen = {role: rivals[0] for role, rivals in ranked.items() if rivals}
+    unusable = [c for c in found if c.role is None]
+    if not chosen:
+        raise NotAssessable(_nothing_usable(series[0].study_uid, unusable))
+    everything = [c for rivals in ranked.values() for c in rivals] + unusable
+    return SeriesChoice(chosen, _others(everything, chosen), tuple(sorted(everything, key=_rank)))
+
+
+def _rank(candidate: Candidate) -> tuple[float, str, str]:
+    first = min((f.sop_instance_uid for f in candidate.frames), default="")
+    return -candidate.score, candidate.series_uid, first
+
+
+def _others(found: Sequence[Candidate], chosen: Mapping[Role, Candidate]) -> dict[str, str]:
+    used = {c.series_uid for c in chosen.values()}
+    told: dict[str, list[str]] = {}
+    for candidate in found:
+        if candidate.series_uid not in used:
+            told.setdefault(candidate.series_uid, []).append(_why_not(candidate, chosen))
+    return {uid: "; ".join(dict.fromkeys(reasons)) for uid, reasons in told.items()}
+
+
+def _why_not(candidate: Candidate, chosen: Mapping[Role, Candidate]) -> str:
+    if candidate.role is None:
+        return ", ".join(candidate.reasons)
+    best = chosen[candidate.role]
+    gaps = {k: w * (best.parts[k] - candidate.parts[k]) for k, w in WEIGHTS.items()}
+    worst = max(gaps, key=lambda k: gaps[k])
+    by = f", by {worst}" if gaps[worst] > 0 else ""
+    return (
+        f"{best.name} is the better {candidate.role.label}"
+        f" ({best.score:.1f} against {candidate.score:.1f}{by})"
+    )
+
+
+def _nothing_usable(study_uid: str, unusable: Sequence[Candidate]) -> str:
+    reasons = Counter(c.reasons[-1] for c in unusable)
+    told = [f"{why} ({n})" if n > 1 else why for why, n in reasons.most_common(TOLD_REASONS)]
+    if len(reasons) > TOLD_REASONS:
+        told.append(f"and {len(reasons) - TOLD_REASONS} more")
+    return f"study {study_uid}: no usable series: {'; '.join(told)}"
