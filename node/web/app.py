@@ -1,0 +1,173 @@
+"""The review pages and the small HTTP interface: work list, one study, health, Orthanc's trigger.
+
+Pages show study UIDs, never a patient. They hold no logic of the node: what they show they ask of
+`WebParts`, which `node.app` implements.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Path as InPath
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from node import __version__
+from node.config import Web
+from node.errors import Misconfigured, Rejected, RetryLater
+from node.results.wording import DISCLAIMER
+from node.web import view
+from node.web.parts import WebParts
+
+T = TypeVar("T")
+
+HERE = Path(__file__).parent
+#: A state in which a page is worth loading again soon.
+MOVING_STATES = frozenset({"receiving", "queued", "running", "delivering"})
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+OrthancID = Annotated[str, InPath(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{8}){4}$")]
+
+
+def create_app(parts: WebParts, settings: Web) -> FastAPI:
+    """Build the application.
+
+    Parameters
+    ----------
+    parts : WebParts
+    settings : Web
+        With a ``token_file``, its contents are the bearer token that every POST has to carry.
+
+    Raises
+    ------
+    Misconfigured
+        When the token file cannot be read or is empty.
+    """
+    # FastAPI's own documentation pages load scripts from other hosts.
+    app = FastAPI(title="lumbar-node", version=__version__, docs_url=None, redoc_url=None)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.include_router(_interface(parts, _token(settings)))
+    app.include_router(_pages(parts))
+    app.middleware("http")(_with_security_headers)
+    app.add_exception_handler(Rejected, _answer_with(422))
+    app.add_exception_handler(RetryLater, _answer_with(503))
+    return app
+
+
+def _interface(parts: WebParts, token: str) -> APIRouter:
+    """Return the routes for programs."""
+    router = APIRouter()
+
+    def authorised(request: Request) -> None:
+        given = request.headers.get("authorization", "")
+        if token and not secrets.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+
+    @router.get("/healthz")
+    def healthz() -> JSONResponse:
+        health = dict(parts.health())
+        return JSONResponse(health, 200 if health["status"] == "ok" else 503)
+
+    @router.get("/api/studies/{study_uid}")
+    def study(study_uid: str) -> dict[str, Any]:
+        return view.study_json(_held(parts.study(study_uid)), parts.deliveries(study_uid))
+
+    @router.get("/studies/{study_uid}/findings.json")
+    def findings(study_uid: str) -> JSONResponse:
+        return JSONResponse(_held(parts.findings(_held(parts.study(study_uid)).study_uid)))
+
+    @router.get("/studies/{study_uid}/pages/{name}.png")
+    def page(study_uid: str, name: str) -> Response:
+        _held(parts.study(study_uid))
+        is_known = name in parts.page_names(study_uid)
+        png = _held(parts.page(study_uid, name) if is_known else None)
+        return Response(png, media_type="image/png")
+
+    @router.post(
+        "/api/orthanc/{peer}/studies/{orthanc_id}",
+        status_code=202,
+        dependencies=[Depends(authorised)],
+    )
+    def orthanc_trigger(peer: str, orthanc_id: OrthancID) -> dict[str, str]:
+        try:
+            parts.orthanc_trigger(peer, orthanc_id)
+        except LookupError as error:
+            raise HTTPException(404, f"no Orthanc is called {peer!r} in this node") from error
+        return {"state": "queued", "peer": peer, "orthanc_id": orthanc_id}
+
+    return router
+
+
+def _pages(parts: WebParts) -> APIRouter:
+    """Return the routes for people."""
+    router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+    templates = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.globals.update(notice=DISCLAIMER, version=__version__)
+    templates.filters.update(utc=view.utc, short=view.short_uid)
+
+    @router.get("/")
+    def work_list() -> str:
+        rows = [view.work_row(row, parts.findings(row.study_uid)) for row in parts.studies()]
+        return templates.get_template("work_list.html").render(rows=rows, refresh_s=10)
+
+    @router.get("/studies/{study_uid}")
+    def one_study(study_uid: str) -> str:
+        row = _held(parts.study(study_uid))
+        names = list(parts.page_names(study_uid))
+        return templates.get_template("study.html").render(
+            row=row,
+            shown=view.study_view(parts.findings(study_uid), names),
+            pages=names,
+            deliveries=parts.deliveries(study_uid),
+            refresh_s=3 if row.state in MOVING_STATES else 0,
+        )
+
+    return router
+
+
+def _held(thing: T | None) -> T:
+    """Return what there is; answer 404 when there is nothing."""
+    if thing is None:
+        raise HTTPException(404, "this node holds nothing by that name")
+    return thing
+
+
+def _token(settings: Web) -> str:
+    if settings.token_file is None:
+        return ""
+    try:
+        token = settings.token_file.read_text("utf-8").strip()
+    except OSError as error:
+        raise Misconfigured(
+            f"web: cannot read token_file {settings.token_file}: {error.strerror}"
+        ) from error
+    if not token:
+        raise Misconfigured(f"web: token_file {settings.token_file} is empty")
+    return token
+
+
+def _answer_with(status: int) -> Callable[[Request, Exception], JSONResponse]:
+    return lambda _request, error: JSONResponse({"detail": str(error)}, status)
+
+
+async def _with_security_headers(
+    request: Request, go_on: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    response = await go_on(request)
+    response.headers.update(SECURITY_HEADERS)
+    return response

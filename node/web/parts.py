@@ -1,0 +1,73 @@
+"""What the web pages ask of the node; `node.app` implements it, tests with a few lines."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+
+class Study(Protocol):
+    """A row of the work list; times are UTC."""
+
+    @property
+    def study_uid(self) -> str: ...  # noqa: D102
+    @property
+    def state(self) -> str: ...  # noqa: D102
+    @property
+    def reasons(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def source(self) -> str: ...  # noqa: D102
+    @property
+    def instances(self) -> int: ...  # noqa: D102
+    @property
+    def first_received(self) -> datetime: ...  # noqa: D102
+    @property
+    def last_received(self) -> datetime: ...  # noqa: D102
+
+
+class Delivery(Protocol):
+    """Where the results of a study stand at one destination."""
+
+    @property
+    def destination(self) -> str: ...  # noqa: D102
+    @property
+    def state(self) -> str: ...  # noqa: D102
+    @property
+    def attempts(self) -> int: ...  # noqa: D102
+    @property
+    def message(self) -> str: ...  # noqa: D102
+
+
+class WebParts(Protocol):
+    """What the pages ask of the node. Everything is called from threads, never from the loop."""
+
+    def studies(self) -> Sequence[Study]:
+        """Return the newest studies, newest first."""
+
+    def study(self, study_uid: str) -> Study | None:
+        """Return one study, or None when the node does not hold it."""
+
+    def findings(self, study_uid: str) -> Mapping[str, Any] | None:
+        """Return the contents of the study's ``findings.json``, or None when there are none yet."""
+
+    def page_names(self, study_uid: str) -> Sequence[str]:
+        """Return the names of the study's pages, in reading order."""
+
+    def page(self, study_uid: str, name: str) -> bytes | None:
+        """Return one page as PNG; called only with a name that `page_names` gave."""
+
+    def deliveries(self, study_uid: str) -> Sequence[Delivery]:
+        """Return the study's deliveries."""
+
+    def orthanc_trigger(self, peer: str, orthanc_id: str) -> None:
+        """Take on a stable study of an Orthanc, durably, before returning.
+
+        Raises
+        ------
+        LookupError
+            When no such peer is configured.
+        Rejected, RetryLater
+            Answered as 422 and 503, with the message.
+        """
+
+    def health(self) -> Mapping[str, Any]:
+        """Return what a monitor asks; ``status`` is ``ok`` or the node is unwell (503)."""

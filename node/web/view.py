@@ -1,0 +1,178 @@
+"""What the pages show, in the order and the words a radiologist reads; no HTML here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from node.results.wording import certainty
+from node.spine.anatomy import LEVELS, Condition, Grade, Level
+from node.spine.findings import Finding, StudyFindings
+from node.web.parts import Delivery, Study
+
+# Shape as well as colour: some readers do not see red and green apart.
+MARKS = {Grade.NORMAL_MILD: "·", Grade.MODERATE: "▲", Grade.SEVERE: "■"}
+WORST_FIRST = (Grade.SEVERE, Grade.MODERATE, Grade.NORMAL_MILD)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many findings have one grade, or (``not_assessed``) none."""
+
+    kind: str
+    mark: str
+    number: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finding in the grid."""
+
+    kind: str
+    mark: str
+    words: str
+    certainty: str
+    has_warning: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One level of the grid, and the page that shows it, when there is one."""
+
+    level: Level
+    page: str | None
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A reason or a warning, and whose it is: a line for each condition, with its levels."""
+
+    text: str
+    whose: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """The findings of one study, ready to be laid out."""
+
+    findings: StudyFindings
+    counts: tuple[Count, ...]
+    abnormal: tuple[Finding, ...]
+    rows: tuple[Row, ...]
+    reasons: tuple[Note, ...]
+    warnings: tuple[Note, ...]
+
+
+def study_view(raw: Mapping[str, Any] | None, pages: Sequence[str]) -> StudyView | None:
+    """Lay out the contents of ``findings.json``; None when there are none yet."""
+    if raw is None:
+        return None
+    findings = StudyFindings.from_json(raw)
+    return StudyView(
+        findings=findings,
+        counts=counts(findings),
+        abnormal=tuple(
+            f for g in WORST_FIRST[:2] for lv in LEVELS for f in _at(findings, lv) if f.grade is g
+        ),
+        rows=tuple(
+            Row(lv, _page_of(lv, pages), tuple(_cell(f) for f in _at(findings, lv)))
+            for lv in LEVELS
+        ),
+        reasons=_notes((f.reason, f) for f in findings.findings if f.reason),
+        warnings=_notes((w, f) for f in findings.findings for w in f.warnings),
+    )
+
+
+def counts(findings: StudyFindings) -> tuple[Count, ...]:
+    """Count the findings by grade, worst first; what does not occur is left out."""
+    counted = [
+        Count(g.value, MARKS[g], sum(f.grade is g for f in findings.findings), g.label)
+        for g in WORST_FIRST
+    ]
+    missing = sum(not f.is_assessed for f in findings.findings)
+    counted.append(Count("not_assessed", "–", missing, "not assessed"))
+    return tuple(c for c in counted if c.number)
+
+
+@dataclass(frozen=True)
+class WorkRow:
+    """One line of the work list."""
+
+    study: Study
+    counts: tuple[Count, ...]
+
+
+def work_row(study: Study, raw: Mapping[str, Any] | None) -> WorkRow:
+    """Return a line of the work list, with the grades counted once there are findings."""
+    return WorkRow(study, counts(StudyFindings.from_json(raw)) if raw else ())
+
+
+def study_json(study: Study, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+    """Return a study and its deliveries for programs; times as ISO 8601."""
+    return {
+        "study_uid": study.study_uid,
+        "state": study.state,
+        "reasons": list(study.reasons),
+        "source": study.source,
+        "instances": study.instances,
+        "first_received": _as_utc(study.first_received).isoformat(),
+        "last_received": _as_utc(study.last_received).isoformat(),
+        "deliveries": [
+            {
+                "destination": d.destination,
+                "state": d.state,
+                "attempts": d.attempts,
+                "message": d.message,
+            }
+            for d in deliveries
+        ],
+    }
+
+
+def utc(moment: datetime) -> str:
+    """Return a time as people read it, ``2026-11-23 03:14 UTC``."""
+    return f"{_as_utc(moment):%Y-%m-%d %H:%M} UTC"
+
+
+def short_uid(uid: str) -> str:
+    """Return the end of a UID, by which people tell studies apart; the start is the same."""
+    return uid if len(uid) <= 16 else f"…{uid[-14:]}"
+
+
+def _as_utc(moment: datetime) -> datetime:
+    # SQLite keeps no zone; the index writes UTC.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _at(findings: StudyFindings, level: Level) -> list[Finding]:
+    return [findings.finding(condition, level) for condition in Condition]
+
+
+def _cell(finding: Finding) -> Cell:
+    warned = bool(finding.warnings)
+    if finding.grade is None:
+        return Cell("not_assessed", "–", "not assessed", "", warned)
+    grade = finding.grade
+    return Cell(grade.value, MARKS[grade], grade.label, certainty(finding), warned)
+
+
+def _page_of(level: Level, pages: Sequence[str]) -> str | None:
+    return next((page for page in pages if level.value in page.lower()), None)
+
+
+def _notes(pairs: Iterable[tuple[str, Finding]]) -> tuple[Note, ...]:
+    """Group findings by what is said of them, in order of first appearance."""
+    grouped: dict[str, dict[Condition, list[str]]] = {}
+    for text, finding in pairs:
+        levels = grouped.setdefault(text, {}).setdefault(finding.condition, [])
+        levels.append(finding.level.label)
+    return tuple(
+        Note(text, tuple(f"{c.label}: {_levels(levels)}" for c, levels in whose.items()))
+        for text, whose in grouped.items()
+    )
+
+
+def _levels(labels: list[str]) -> str:
+    return "all levels" if len(labels) == len(LEVELS) else ", ".join(labels)

@@ -1,0 +1,494 @@
+"""Tells a lumbar node about every stable MR study of this Orthanc.
+
+Orthanc's Python plugin imports this file (``"PythonScript": "/path/to/plugin.py"``) with a Python
+of its own, so only the standard library is used, and everything Orthanc offers comes in as an
+argument (`Sdk`). The settings are the section ``Lumbar`` of ``orthanc.json``, see `Settings`.
+
+What is promised, and by what:
+
+- *No study is forgotten.* A study to be told of stands in Orthanc's own database (`Ledger`) until
+  the node has said yes or no. Studies that were not yet stable when Orthanc stopped are found
+  again in its log of changes.
+- *No loop.* A study is told of when its set of MR images has changed since the last time. Results
+  are reports, captures and overlays, never MR images, so they change nothing.
+- *A person sees it.* The study's metadata 4200 says queued, sent or rejected, and why; the node
+  may write there what happens next.
+"""
+
+# ruff: noqa: D102, N802 - names of Orthanc's SDK
+import hashlib
+import importlib
+import json
+import re
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+#: User-defined metadata of a study (Orthanc: 1024 to 65535): the state in words, and the digest of
+#: the set of MR images that the node has answered for.
+STATE_METADATA = 4200
+ANSWERED_METADATA = 4201
+#: Global property that holds the `Ledger` (the same range).
+LEDGER_PROPERTY = 4200
+
+#: Image storage classes that the node reads (PS3.4 B.5): MR, Enhanced MR, Legacy Converted.
+MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+MR_IMAGE_CLASSES = frozenset(
+    {MR_IMAGE_STORAGE, "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"}
+)
+FIRST_RETRY_S = 1.0
+CHANGES_PER_PAGE = 1000
+UNPROCESSABLE = 422
+
+
+class ChangeTypes(Protocol):
+    """The kinds of change this plugin listens to."""
+
+    @property
+    def STABLE_STUDY(self) -> int: ...
+    @property
+    def ORTHANC_STARTED(self) -> int: ...
+    @property
+    def ORTHANC_STOPPED(self) -> int: ...
+
+
+class ErrorCodes(Protocol):
+    """The errors this plugin tells apart."""
+
+    @property
+    def UNKNOWN_RESOURCE(self) -> int: ...
+
+
+class RestOutput(Protocol):
+    """Where a REST callback writes its answer."""
+
+    def AnswerBuffer(self, content: str, mime: str, /) -> None: ...
+    def SendHttpStatusCode(self, status: int, /) -> None: ...
+    def SendMethodNotAllowed(self, allowed: str, /) -> None: ...
+
+
+class Sdk(Protocol):
+    """The part of the module ``orthanc`` (Orthanc's Python SDK, 4.0 and later) used here."""
+
+    @property
+    def ChangeType(self) -> ChangeTypes: ...
+    @property
+    def ErrorCode(self) -> ErrorCodes: ...
+    @property
+    def OrthancException(self) -> type[Exception]: ...
+    def GetConfiguration(self) -> str: ...
+    def GetGlobalProperty(self, number: int, default: str, /) -> str: ...
+    def SetGlobalProperty(self, number: int, value: str, /) -> None: ...
+    def RestApiGet(self, uri: str, /) -> bytes: ...
+    def RestApiPut(self, uri: str, body: bytes, /) -> bytes: ...
+    def LogError(self, message: str, /) -> None: ...
+    def LogWarning(self, message: str, /) -> None: ...
+    def RegisterOnChangeCallback(self, callback: Callable[[int, int, str], None], /) -> None: ...
+    def RegisterRestCallback(self, uri: str, callback: Callable[..., None], /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The section ``Lumbar`` of ``orthanc.json``.
+
+    Attributes
+    ----------
+    node_url : str
+        ``NodeUrl``: where the node's web interface answers.
+    peer : str
+        ``Peer``: the name of this Orthanc in the node's configuration.
+    token : str
+        The contents of the file ``TokenFile``; empty for none.
+    retry_s : float
+        ``RetrySeconds``: the longest wait before the node is told again.
+    timeout_s : float
+        ``TimeoutSeconds``: how long the node may take to answer.
+    stable_age_s : float
+        Orthanc's own ``StableAge``.
+    """
+
+    node_url: str = "http://127.0.0.1:8080"
+    peer: str = "orthanc"
+    token: str = ""
+    retry_s: float = 60.0
+    timeout_s: float = 10.0
+    stable_age_s: float = 60.0
+
+    def url(self, study: str) -> str:
+        """Return the address at which the node is told of one study."""
+        return f"{self.node_url.rstrip('/')}/api/orthanc/{self.peer}/studies/{study}"
+
+
+def read_settings(configuration: Mapping[str, Any]) -> Settings:
+    """Read the settings out of Orthanc's configuration.
+
+    Raises
+    ------
+    ValueError
+        With every mistake, a line each.
+    """
+    section: dict[str, Any] = {
+        "NodeUrl": Settings.node_url,
+        "Peer": Settings.peer,
+        "TokenFile": "",
+        "RetrySeconds": Settings.retry_s,
+        "TimeoutSeconds": Settings.timeout_s,
+    }
+    given = configuration.get("Lumbar", {})
+    mistakes = [f"Lumbar.{key} is not a setting" for key in sorted(given.keys() - section.keys())]
+    section |= given
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", str(section["NodeUrl"])):
+        mistakes.append("Lumbar.NodeUrl is not an address such as http://127.0.0.1:8080")
+    if not re.fullmatch(r"[a-z0-9_-]{1,32}", str(section["Peer"])):
+        mistakes.append("Lumbar.Peer has 1 to 32 of a-z, 0-9, - and _")
+    mistakes += [
+        f"Lumbar.{key} is not a number above 0"
+        for key in ("RetrySeconds", "TimeoutSeconds")
+        if not isinstance(section[key], int | float) or not section[key] > 0
+    ]
+    token = ""
+    if section["TokenFile"]:
+        try:
+            token = Path(section["TokenFile"]).read_text("utf-8").strip()
+        except OSError as error:
+            mistakes.append(f"Lumbar.TokenFile {section['TokenFile']}: {error.strerror}")
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    return Settings(
+        node_url=section["NodeUrl"],
+        peer=section["Peer"],
+        token=token,
+        retry_s=section["RetrySeconds"],
+        timeout_s=section["TimeoutSeconds"],
+        stable_age_s=configuration.get("StableAge", Settings.stable_age_s),
+    )
+
+
+class Ledger:
+    """What is still to be told, in Orthanc's database: it survives Orthanc.
+
+    Every change is one write of one value, so there is no moment at which half of it is kept.
+    """
+
+    def __init__(self, sdk: Sdk) -> None:
+        self._sdk = sdk
+        self._lock = threading.Lock()  # the worker and the threads of Orthanc's REST server
+        kept = json.loads(sdk.GetGlobalProperty(LEDGER_PROPERTY, "") or "{}")
+        self._pending: dict[str, str] = kept.get("pending", {})
+        self._position: int | None = kept.get("position")
+
+    @property
+    def pending(self) -> dict[str, str]:
+        """Orthanc's study identifier to the digest of its MR images."""
+        with self._lock:
+            return dict(self._pending)
+
+    @property
+    def position(self) -> int | None:
+        """The change up to which every study has been dealt with; None on the first start."""
+        return self._position
+
+    def add(self, study: str, digest: str) -> None:
+        """Keep a study until it has been answered for."""
+        with self._lock:
+            if self._pending.get(study) != digest:
+                self._write({**self._pending, study: digest}, self._position)
+
+    def remove(self, study: str, digest: str) -> None:
+        """Forget a study, unless more images of it were added meanwhile."""
+        with self._lock:
+            if self._pending.get(study) == digest:
+                rest = {s: d for s, d in self._pending.items() if s != study}
+                self._write(rest, self._position)
+
+    def move_to(self, position: int) -> None:
+        """Move the position in Orthanc's log of changes forward."""
+        with self._lock:
+            if position != self._position:
+                self._write(self._pending, position)
+
+    def _write(self, pending: dict[str, str], position: int | None) -> None:
+        text = json.dumps({"pending": pending, "position": position})
+        self._sdk.SetGlobalProperty(LEDGER_PROPERTY, text)
+        self._pending, self._position = pending, position
+
+
+class Library:
+    """What this plugin reads and writes about studies, through Orthanc's REST API.
+
+    Everything raises LookupError for what Orthanc does not have (any more).
+    """
+
+    def __init__(self, sdk: Sdk) -> None:
+        self._sdk = sdk
+
+    def mr_images(self, study: str) -> list[str]:
+        """Return Orthanc's identifiers of the MR images of a study."""
+        found: list[str] = []
+        for series in self._read(f"/studies/{study}/series"):
+            instances = series["Instances"]
+            # The modality alone is no guard: a capture may be configured to say MR.
+            if series["MainDicomTags"].get("Modality") == "MR" and self._is_mr(instances[0]):
+                found += instances
+        return found
+
+    def is_stable(self, study: str) -> bool:
+        """Tell whether Orthanc waits for no more images of a study."""
+        return bool(self._read(f"/studies/{study}")["IsStable"])
+
+    def metadata(self, study: str, number: int) -> str:
+        """Return a metadata of a study, empty when it has none."""
+        return self._text(f"/studies/{study}/metadata/{number}", default="")
+
+    def note(self, study: str, number: int, text: str) -> None:
+        """Write a metadata of a study."""
+        with self._lookup(study):
+            self._sdk.RestApiPut(f"/studies/{study}/metadata/{number}", text.encode("utf-8"))
+
+    def last_change(self) -> int:
+        """Return the number of the newest entry in Orthanc's log of changes."""
+        return int(self._read("/changes?last")["Last"])
+
+    def studies_changed_since(self, position: int) -> Iterator[str]:
+        """Yield studies that got images or became stable after an entry of the log."""
+        done = False
+        while not done:
+            page = self._read(f"/changes?since={position}&limit={CHANGES_PER_PAGE}")
+            for change in page["Changes"]:
+                if change["ChangeType"] == "StableStudy":
+                    yield change["ID"]
+                elif change["ChangeType"] == "NewInstance":
+                    with suppress(LookupError):  # deleted since
+                        yield self._read(f"/instances/{change['ID']}/study")["ID"]
+            position, done = page["Last"], page["Done"]
+
+    def _is_mr(self, instance: str) -> bool:
+        # An image stored by a very old Orthanc has no such metadata; a result of ours always has.
+        uid = self._text(f"/instances/{instance}/metadata/SopClassUid", default=MR_IMAGE_STORAGE)
+        return uid.rstrip("\0 ") in MR_IMAGE_CLASSES
+
+    def _text(self, uri: str, *, default: str) -> str:
+        try:
+            with self._lookup(uri):
+                return self._sdk.RestApiGet(uri).decode("utf-8")
+        except LookupError:
+            return default
+
+    def _read(self, uri: str) -> Any:
+        with self._lookup(uri):
+            return json.loads(self._sdk.RestApiGet(uri))
+
+    @contextmanager
+    def _lookup(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except self._sdk.OrthancException as error:
+            if error.args[0] != self._sdk.ErrorCode.UNKNOWN_RESOURCE:
+                raise
+            raise LookupError(f"Orthanc has no {what}") from error
+
+
+class NotTold(Exception):  # noqa: N818
+    """The node has not answered for a study; it is told again later."""
+
+
+class NodeSilent(NotTold):
+    """The node does not answer at all: no use in telling it of other studies now."""
+
+
+def tell(settings: Settings, study: str) -> str:
+    """Tell the node of one study; return why it refuses it for good, empty when it accepts.
+
+    Raises
+    ------
+    NotTold
+        Try again later; the message says why, for a person.
+    """
+    headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+    request = urllib.request.Request(  # noqa: S310 - read_settings accepts http and https only
+        settings.url(study), data=b"", headers=headers, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=settings.timeout_s):  # noqa: S310
+            return ""
+    except urllib.error.HTTPError as error:
+        reason = _reason(error)
+        if error.code == UNPROCESSABLE:
+            return reason
+        raise NotTold(f"the node answers {error.code}: {reason}") from error
+    except OSError as error:  # URLError and timeouts
+        cause = getattr(error, "reason", error)
+        raise NodeSilent(f"the node at {settings.node_url} does not answer: {cause}") from error
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """Return the sentence in the node's answer, else HTTP's own."""
+    try:
+        return str(json.loads(error.read(4096))["detail"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return str(error.reason)
+
+
+class Trigger:
+    """The plugin at work: one thread that decides, tells and retries; callbacks only wake it."""
+
+    def __init__(self, sdk: Sdk, settings: Settings) -> None:
+        self._sdk = sdk
+        self._settings = settings
+        self._library = Library(sdk)
+        self.ledger = Ledger(sdk)
+        self._stable: set[str] = set()
+        self._seen: tuple[int, float] | None = None
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self.run, name="lumbar", daemon=True)
+
+    def on_change(self, change: int, level: int, resource: str) -> None:  # noqa: ARG002
+        """Orthanc's callback for all changes; it has to be quick."""
+        kinds = self._sdk.ChangeType
+        if change == kinds.STABLE_STUDY:
+            self._stable.add(resource)
+            self._wake.set()
+        elif change == kinds.ORTHANC_STARTED:
+            self._thread.start()
+        elif change == kinds.ORTHANC_STOPPED:
+            self._stopped.set()
+            self._wake.set()
+            self._thread.join(timeout=5)
+
+    def on_request(self, output: RestOutput, uri: str, **request: Any) -> None:  # noqa: ARG002
+        """``POST /lumbar/studies/{id}`` tells the node, again if need be; GET only looks."""
+        study, method = request["groups"][0], request["method"]
+        if method not in {"GET", "POST"}:
+            output.SendMethodNotAllowed("GET,POST")
+            return
+        try:
+            images = self._library.mr_images(study)
+            if method == "POST" and images:
+                self._queue(study, _digest(images))
+                self._wake.set()
+            state = self._library.metadata(study, STATE_METADATA)
+        except LookupError:
+            output.SendHttpStatusCode(404)
+            return
+        answer = {"study": study, "mr_images": len(images), "state": state}
+        output.AnswerBuffer(json.dumps(answer), "application/json")
+
+    def run(self) -> None:
+        """Work until Orthanc stops."""
+        delay = FIRST_RETRY_S
+        caught_up = False
+        while not self._stopped.is_set():
+            self._wake.clear()
+            try:
+                if not caught_up:
+                    self.catch_up()
+                    caught_up = True
+                is_all_told = self.step()
+            except Exception as error:  # noqa: BLE001 - the edge: this thread must go on
+                self._sdk.LogError(f"lumbar: {type(error).__name__}: {error}")
+                is_all_told = False
+            delay = FIRST_RETRY_S if is_all_told else min(delay * 2, self._settings.retry_s)
+            self._wake.wait(self._settings.retry_s if is_all_told else delay)
+
+    def catch_up(self) -> None:
+        """Find studies that were not yet stable, or not yet considered, when Orthanc stopped."""
+        if self.ledger.position is None:  # the first start: what is there already stays untold
+            self.ledger.move_to(self._library.last_change())
+            return
+        self._stable.update(self._library.studies_changed_since(self.ledger.position))
+
+    def step(self) -> bool:
+        """Consider what became stable and tell the node; False when something is left to retry."""
+        while self._stable:
+            study = self._stable.pop()
+            try:
+                self._consider(study)
+            except Exception:
+                self._stable.add(study)
+                raise
+        self._keep_position()
+        for study, digest in self.ledger.pending.items():
+            try:
+                self._tell(study, digest)
+            except LookupError:
+                self._sdk.LogWarning(f"lumbar: study {study} was deleted before it was told of")
+                self.ledger.remove(study, digest)
+            except NodeSilent:
+                break
+        return not self.ledger.pending
+
+    def _consider(self, study: str) -> None:
+        try:
+            # Found by `catch_up` while images still arrive: its stable event is yet to come.
+            if not self._library.is_stable(study):
+                return
+            images = self._library.mr_images(study)
+            digest = _digest(images)
+            if images and self._library.metadata(study, ANSWERED_METADATA) != digest:
+                self._queue(study, digest)
+        except LookupError:  # deleted since
+            return
+
+    def _queue(self, study: str, digest: str) -> None:
+        self.ledger.add(study, digest)
+        self._library.note(study, STATE_METADATA, "queued")
+
+    def _tell(self, study: str, digest: str) -> None:
+        # Before the request: once it has the study, the node may write the state itself.
+        self._library.note(study, STATE_METADATA, "sent")
+        try:
+            refusal = tell(self._settings, study)
+        except NotTold as error:
+            self._library.note(study, STATE_METADATA, f"queued: {error}, will be told again")
+            self._sdk.LogWarning(f"lumbar: study {study}: {error}, will be told again")
+            if isinstance(error, NodeSilent):
+                raise
+            return
+        if refusal:
+            self._library.note(study, STATE_METADATA, f"rejected: {refusal}")
+        self._library.note(study, ANSWERED_METADATA, digest)
+        self.ledger.remove(study, digest)
+
+    def _keep_position(self) -> None:
+        """Move the ledger's position to a change so old that its study is stable and considered.
+
+        Orthanc forgets at a restart which studies were not yet stable, so their images must lie
+        behind the position.
+        """
+        now = time.monotonic()
+        if self._seen is None:
+            self._seen = (self._library.last_change(), now)
+        elif now - self._seen[1] > 2 * self._settings.stable_age_s + 10:
+            self.ledger.move_to(self._seen[0])
+            self._seen = (self._library.last_change(), now)
+
+
+def _digest(instances: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(instances)).encode("ascii")).hexdigest()
+
+
+def install(sdk: Sdk) -> Trigger | None:
+    """Connect the plugin to Orthanc; with a wrong configuration, say so and let Orthanc be."""
+    try:
+        settings = read_settings(json.loads(sdk.GetConfiguration()))
+    except ValueError as error:
+        sdk.LogError(f"lumbar: switched off, the configuration is wrong:\n{error}")
+        return None
+    trigger = Trigger(sdk, settings)
+    sdk.RegisterOnChangeCallback(trigger.on_change)
+    sdk.RegisterRestCallback("/lumbar/studies/([0-9a-f-]+)", trigger.on_request)
+    sdk.LogWarning(f"lumbar: stable MR studies are told to {settings.node_url}")
+    return trigger
+
+
+# Inside Orthanc, and only there, `orthanc` is built into the interpreter.
+if "orthanc" in sys.builtin_module_names:
+    install(cast("Sdk", importlib.import_module("orthanc")))
