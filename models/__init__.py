@@ -1,0 +1,1 @@
+"""Training and what it ships. torch lives here and only here; the node never imports this."""

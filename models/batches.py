@@ -1,0 +1,193 @@
+"""One random training batch for each stage: augmented inputs with their targets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.augment import Warp, field_of_view, looks
+from models.data import STEP, Case, reach_mm
+from node.inference.coordinate import STRIDE
+from node.inference.severity import CROP, REACH
+from node.spine.anatomy import LEVELS, ROLE_OF, ConditionGroup
+
+#: Stage 2: a slice within the first distance of a point shows it; beyond the second it does not.
+SHOWS_MM = {
+    ConditionGroup.CANAL: (8.0, 14.0),
+    ConditionGroup.FORAMINAL: (6.0, 10.0),
+    ConditionGroup.SUBARTICULAR: (4.5, 9.0),
+}
+
+
+def keys(stage: str, group: ConditionGroup) -> list[str]:
+    """Return the arrays of a case that a stage needs."""
+    role, name = ROLE_OF[group], group.short
+    if stage == "severity":
+        return [f"{name}.crops", f"{name}.grade"]
+    images = [f"{role}.images", f"{role}.mm", f"{role}.spacing", f"{name}.distance"]
+    return images if stage == "instance" else [*images, f"{name}.points"]
+
+
+@dataclass(frozen=True)
+class SeriesBatch:
+    """Stage 1: several series of different length, one after the other."""
+
+    images: Tensor  # (slices of all series, 1, H, W)
+    millimetres: tuple[Tensor, ...]  # of each series, (S, 1)
+    targets: tuple[Tensor, ...]  # of each series, (S + 1, places), columns sum to 1
+
+
+def series_batch(
+    cases: Sequence[Case], group: ConditionGroup, rng: np.random.Generator, count: int
+) -> SeriesBatch:
+    """Draw whole series, or parts of them: a series may start and end anywhere."""
+    role, name = ROLE_OF[group], group.short
+    images, millimetres, targets = [], [], []
+    for case in rng.choice(np.array(cases, dtype=object), count):
+        mm = case[f"{role}.mm"]
+        keep = np.arange(len(mm))
+        if rng.random() < 0.3:
+            head, tail = rng.integers(0, max(2, len(mm) // 4), 2)
+            keep = keep[head : len(mm) - tail]
+        elif rng.random() < 0.2:
+            keep = keep[rng.random(len(keep)) > 0.08]
+        x = torch.from_numpy(case[f"{role}.images"][keep]).float() / STEP
+        warp = Warp.random(1, degrees=15, zoom=(0.8, 1.25), shift=0.12)
+        same = Warp(warp.matrix.expand(len(x), 2, 2), warp.shift.expand(len(x), 2))
+        x = same.images(x[:, None], x.shape[-1])
+        # One look for the whole series: its slices are made by one scanner in one scan.
+        images.append(looks(x.transpose(0, 1), invert=0.1).transpose(0, 1))
+        here = mm[keep] - (mm[keep].min() + mm[keep].max()) / 2
+        millimetres.append(torch.from_numpy(here[:, None] / 100))
+        targets.append(slice_target(case[f"{name}.distance"][keep], float(case[f"{role}.spacing"])))
+    return SeriesBatch(torch.cat(images), tuple(millimetres), tuple(targets))
+
+
+def slice_target(distance: np.ndarray, spacing: float) -> Tensor:
+    """(S, places) mm of each slice from each point -> (S + 1, places) target probabilities."""
+    away = torch.from_numpy(np.abs(distance)).float()
+    near = torch.softmax(-0.5 * (away / (0.4 * spacing)) ** 2, dim=0)
+    shown = (away.amin(dim=0) <= reach_mm(spacing)).float()
+    return torch.cat([near * shown, (1 - shown)[None]])
+
+
+@dataclass(frozen=True)
+class PointBatch:
+    """Stage 2: single slices."""
+
+    images: Tensor  # (N, 1, H, W)
+    targets: Tensor  # (N, heads, H/2 * W/2 + 1), rows sum to 1
+    counts: Tensor  # (N, heads) 1 where the target is known
+
+
+def point_batch(
+    cases: Sequence[Case], group: ConditionGroup, rng: np.random.Generator, count: int
+) -> PointBatch:
+    """Draw slices, most of them near a level, warped, cut and changed in brightness."""
+    role, name = ROLE_OF[group], group.short
+    images, points, shown = [], [], []
+    for case in rng.choice(np.array(cases, dtype=object), count):
+        distance = np.abs(case[f"{name}.distance"])
+        index = _interesting(distance, SHOWS_MM[group][0], rng)
+        images.append(case[f"{role}.images"][index])
+        at, known = _heads(group, distance[index], case[f"{name}.points"][index])
+        points.append(at)
+        shown.append(known)
+    x = torch.from_numpy(np.stack(images)).float()[:, None] / STEP
+    size = x.shape[-1]
+    warp = Warp.random(count, degrees=15, zoom=(0.8, 1.25), shift=0.12)
+    x = looks(warp.images(x, size), invert=0.1)
+    x, mask = field_of_view(x)
+    targets = warp.points(torch.from_numpy(np.stack(points)).float(), size)
+    visible = torch.from_numpy(np.stack(shown)).float()
+    visible[(visible > 0) & ~_inside(targets, mask)] = 0
+    return _with_any(group, PointBatch(x, _heat(targets, visible, size), (visible >= 0).float()))
+
+
+def _inside(points: Tensor, mask: Tensor) -> Tensor:
+    """Which points (N, P, 2) lie where the mask (N, H, W) is set."""
+    size = mask.shape[-1]
+    pixel = points.round().long()
+    within = ((pixel >= 0) & (pixel < size)).all(dim=2)
+    pixel = pixel.clamp(0, size - 1)
+    return within & mask[torch.arange(len(points))[:, None], pixel[..., 1], pixel[..., 0]]
+
+
+def _interesting(distance: np.ndarray, shows_mm: float, rng: np.random.Generator) -> int:
+    near = np.flatnonzero(distance.min(axis=1) <= shows_mm)
+    if len(near) and rng.random() < 0.8:
+        return int(rng.choice(near))
+    return int(rng.integers(len(distance)))
+
+
+def _heads(
+    group: ConditionGroup, distance: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The point of each head on one slice, and 1 shown, 0 not shown, -1 too close to call."""
+    shows, beyond = SHOWS_MM[group]
+    sided = distance.reshape(len(group.sides), len(LEVELS))
+    at = points.reshape(len(group.sides), len(LEVELS), 2)
+    if group is ConditionGroup.SUBARTICULAR:  # a head for each side, on the nearest level
+        chosen = sided.argmin(axis=1)
+        rows = np.arange(len(group.sides))
+        near, at = sided[rows, chosen], at[rows, chosen]
+    else:  # a head for each level, on the nearer side
+        chosen = sided.argmin(axis=0)
+        columns = np.arange(len(LEVELS))
+        near, at = sided[chosen, columns], at[chosen, columns]
+    return at, np.where(near <= shows, 1.0, np.where(near <= beyond, -1.0, 0.0))
+
+
+def _heat(at: Tensor, visible: Tensor, size: int, sigma: float = 1.0) -> Tensor:
+    """Gaussians around points, or all mass on the last cell where there is none."""
+    cells = torch.arange(size // STRIDE, dtype=torch.float32)
+    cell = (at - (STRIDE - 1) / 2) / STRIDE  # the inverse of node.inference.coordinate.to_grid
+    x = torch.exp(-0.5 * ((cells - cell[..., :1]) / sigma) ** 2)
+    y = torch.exp(-0.5 * ((cells - cell[..., 1:]) / sigma) ** 2)
+    heat = (y[..., :, None] * x[..., None, :]).flatten(2)
+    heat = heat / heat.sum(dim=2, keepdim=True).clamp(min=1e-9)
+    shown = (visible > 0).float()[..., None]
+    return torch.cat([heat * shown, 1 - shown], dim=2)
+
+
+def _with_any(group: ConditionGroup, batch: PointBatch) -> PointBatch:
+    """Add the head "any level", the mean of the five; axial slices have none."""
+    if group is ConditionGroup.SUBARTICULAR:
+        return batch
+    anywhere = batch.targets.mean(dim=1, keepdim=True)
+    known = batch.counts.amin(dim=1, keepdim=True)
+    return PointBatch(
+        batch.images,
+        torch.cat([batch.targets, anywhere], dim=1),
+        torch.cat([batch.counts, known], dim=1),
+    )
+
+
+@dataclass(frozen=True)
+class CropBatch:
+    """Stage 3: crops with their grades."""
+
+    crops: Tensor  # (N, 3, 96, 96)
+    grades: Tensor  # (N,) 0 to 2
+
+
+def crop_batch(
+    crops: np.ndarray, grades: np.ndarray, rng: np.random.Generator, count: int
+) -> CropBatch:
+    """Draw crops, off their point by what stages 1 and 2 may be off: some mm, and a slice."""
+    chosen = rng.integers(len(crops), size=count)
+    step = rng.choice([-1, 0, 0, 0, 1], size=count)
+    layers = crops.shape[1] // 2 + step[:, None] + np.arange(-REACH, REACH + 1)
+    x = torch.from_numpy(crops[chosen[:, None], layers]).float() / STEP
+    warp = Warp.random(count, degrees=12, zoom=(0.85, 1.18), shift=3.5 / (CROP * 0.25))
+    return CropBatch(looks(warp.images(x, CROP)), torch.from_numpy(grades[chosen]).long())
+
+
+def middle(crops: np.ndarray) -> Tensor:
+    """The crops as the node would make them: (N, 5, 144, 144) uint8 -> (N, 3, 96, 96)."""
+    edge = (crops.shape[-1] - CROP) // 2
+    centre = crops.shape[1] // 2
+    inner = crops[:, centre - REACH : centre + REACH + 1, edge : edge + CROP, edge : edge + CROP]
+    return torch.from_numpy(inner).float() / STEP

@@ -1,0 +1,179 @@
+"""Train one model of the pipeline: settings on top, one plain loop, bounded by the clock."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from models.batches import (
+    CropBatch,
+    PointBatch,
+    SeriesBatch,
+    crop_batch,
+    keys,
+    middle,
+    point_batch,
+    series_batch,
+)
+from models.data import Case, load
+from models.networks import Grader, PointFinder, SliceFinder
+from node.inference.instance import places
+from node.spine.anatomy import LEVELS, ConditionGroup
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one model is trained."""
+
+    minutes: float = 6.0
+    steps: int = 1_000_000  # whichever of the two ends first
+    rate: float = 2e-3
+    decay: float = 1e-2
+    series: int = 3  # stage 1: series a step
+    slices: int = 12  # stage 2: slices a step
+    crops: int = 48  # stage 3: crops a step
+    threads: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and how it came about."""
+
+    network: nn.Module
+    log: dict[str, float | int | list[float]]
+
+
+def network(stage: str, group: ConditionGroup) -> nn.Module:
+    """Return the untrained network of a stage."""
+    if stage == "instance":
+        return SliceFinder(len(places(group)))
+    if stage == "coordinate":
+        return PointFinder(2 if group is ConditionGroup.SUBARTICULAR else len(LEVELS) + 1)
+    return Grader()
+
+
+def train(
+    stage: str,
+    group: ConditionGroup,
+    files: Sequence[Path],
+    validation: Sequence[Path],
+    settings: Settings,
+) -> Trained:
+    """Train one model on the cases in ``files``; ``validation`` only calibrates stage 3."""
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    cases = load(files, keys(stage, group))
+    net = network(stage, group)
+    loss_of = _loss(net, cases, group, rng, settings)
+    optimiser = torch.optim.AdamW(net.parameters(), settings.rate, weight_decay=settings.decay)
+    losses: list[float] = []
+    start = time.monotonic()
+    with Progress() as progress:
+        bar = progress.add_task(f"{stage}_{group.short}", total=1.0)
+        done = 0.0
+        while done < 1.0:
+            for part in optimiser.param_groups:
+                part["lr"] = settings.rate * _schedule(done)
+            loss = loss_of()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+            optimiser.step()
+            losses.append(loss.item())
+            minutes = (time.monotonic() - start) / 60
+            done = max(minutes / settings.minutes, len(losses) / settings.steps)
+            recent = np.mean(losses[-50:])
+            progress.update(bar, completed=done, description=f"{stage}_{group.short} {recent:.3f}")
+    net.eval()
+    if isinstance(net, Grader):
+        calibrate(net, load(validation, keys(stage, group)), group)
+    tenth = max(1, len(losses) // 10)
+    curve = [round(float(np.mean(losses[i : i + tenth])), 4) for i in range(0, len(losses), tenth)]
+    return Trained(
+        net,
+        {
+            "minutes": round((time.monotonic() - start) / 60, 2),
+            "steps": len(losses),
+            "studies": len(files),
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "loss": curve,
+        },
+    )
+
+
+def save(trained: Trained, folder: Path, settings: Settings) -> None:
+    """Write ``weights.pt`` and ``training.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(trained.network.state_dict(), folder / "weights.pt")
+    text = json.dumps({**trained.log, "settings": asdict(settings)}, indent=1)
+    (folder / "training.json").write_text(text, "utf-8")
+
+
+def _schedule(done: float) -> float:
+    """Rise over the first 4 %, then fall along a half cosine."""
+    return min(done / 0.04 + 0.02, 1.0) * 0.5 * (1 + float(np.cos(np.pi * min(done, 1.0))))
+
+
+def _loss(
+    net: nn.Module,
+    cases: Sequence[Case],
+    group: ConditionGroup,
+    rng: np.random.Generator,
+    settings: Settings,
+) -> Callable[[], Tensor]:
+    """Return a function that draws a batch and returns its loss."""
+    if isinstance(net, SliceFinder):
+        return lambda: _slice_loss(net, series_batch(cases, group, rng, settings.series))
+    if isinstance(net, PointFinder):
+        return lambda: _point_loss(net, point_batch(cases, group, rng, settings.slices))
+    if not isinstance(net, Grader):
+        raise TypeError(f"no loss for {type(net).__name__}")
+    crops, grades = _gradeable(cases, group)
+    return lambda: _grade_loss(net, crop_batch(crops, grades, rng, settings.crops))
+
+
+def _slice_loss(net: SliceFinder, batch: SeriesBatch) -> Tensor:
+    lengths = [len(mm) for mm in batch.millimetres]
+    features = torch.split(net.encode(batch.images), lengths)
+    losses = [
+        -(target * net.compare(f, mm).log_softmax(dim=0)).sum(dim=0).mean()
+        for f, mm, target in zip(features, batch.millimetres, batch.targets, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def _point_loss(net: PointFinder, batch: PointBatch) -> Tensor:
+    each = -(batch.targets * net.log_maps(batch.images)).sum(dim=2)
+    return (each * batch.counts).sum() / batch.counts.sum().clamp(min=1)
+
+
+def _grade_loss(net: Grader, batch: CropBatch) -> Tensor:
+    return nn.functional.cross_entropy(net.logits(batch.crops), batch.grades, label_smoothing=0.02)
+
+
+def _gradeable(cases: Sequence[Case], group: ConditionGroup) -> tuple[np.ndarray, np.ndarray]:
+    """All crops of places that are in the images."""
+    crops = np.concatenate([c[f"{group.short}.crops"] for c in cases])
+    grades = np.concatenate([c[f"{group.short}.grade"] for c in cases])
+    return crops[grades >= 0], grades[grades >= 0]
+
+
+@torch.no_grad()
+def calibrate(net: Grader, cases: Sequence[Case], group: ConditionGroup) -> None:
+    """Set the temperature that gives the least log loss on unseen phantoms."""
+    crops, grades = _gradeable(cases, group)
+    if not len(crops):
+        return
+    x, y = middle(crops), torch.from_numpy(grades).long()
+    logits = torch.cat([net.logits(part) for part in torch.split(x, 64)])
+    temperatures = torch.exp(torch.linspace(-1.0, 1.6, 53))
+    losses = [nn.functional.cross_entropy(logits / t, y) for t in temperatures]
+    net.temperature.fill_(temperatures[int(torch.stack(losses).argmin())])
