@@ -1,0 +1,1 @@
+"""All that speaks DICOM; pynetdicom and orthanc-api-client live only here."""

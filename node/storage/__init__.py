@@ -1,0 +1,1 @@
+"""Where received files and the rows about them are kept; SQLAlchemy lives only here."""

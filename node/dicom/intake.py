@@ -1,0 +1,182 @@
+"""The one way into the node: check, make durable, write the index row, and only then say yes.
+
+Used by the C-STORE listener while bytes still arrive, and by everything that holds a whole file
+(an Orthanc, a folder). Both write the file meta information anew, so that the same data set has
+the same address whoever brought it, and whatever a preamble held is gone (rule SEC-05).
+"""
+
+import mmap
+import struct
+from pathlib import Path
+from typing import Literal, Protocol
+
+import structlog
+
+from node.dicom.limits import InstanceFacts, check, uid
+from node.spine.instances import InstanceRow, StoredFile
+
+log = structlog.get_logger()
+
+#: What writes the file meta information (0002,0012). Constant, or the same image would have a
+#: second address after an update. Derived from a UUID (PS3.5 annex B.2).
+IMPLEMENTATION_UID = "2.25.267382151293390832797916150520138262428"
+
+Outcome = Literal["new", "duplicate", "conflict"]
+
+
+class IncomingFile(Protocol):
+    """A file on its way into the archive."""
+
+    path: Path
+    size: int
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes; raise `DiskFull` before the disk is full."""
+
+    def commit(self) -> StoredFile:
+        """Make the file durable at its address."""
+
+    def discard(self) -> None:
+        """Delete it unless it is committed."""
+
+
+class Archive(Protocol):
+    """Where files become durable."""
+
+    def incoming(self) -> IncomingFile:
+        """Open a file; raise `DiskFull` below the watermark."""
+
+
+class Index(Protocol):
+    """Where rows about them go."""
+
+    def add_instance(self, row: InstanceRow) -> Outcome:
+        """Add a row, or say what stands against it."""
+
+
+class Intake:
+    """Checks instances and hands them to the archive and the index.
+
+    Parameters
+    ----------
+    archive, index
+        An `Archive` and an `Index`.
+    max_object_mb : int
+        Largest instance (MiB) that is taken.
+    """
+
+    def __init__(self, archive: Archive, index: Index, max_object_mb: int) -> None:
+        self._archive = archive
+        self._index = index
+        self.max_bytes = max_object_mb << 20
+
+    def open(self, header: bytes) -> IncomingFile:
+        """Open a file that begins with ``header``, from `part10_header`."""
+        file = self._archive.incoming()
+        file.write(header)
+        return file
+
+    def finish(self, file: IncomingFile, source: str) -> tuple[InstanceRow, Outcome]:
+        """Check a completely written file, store it durably and index it.
+
+        Raises
+        ------
+        InvalidInstance
+            When it is not fit to read; the file is deleted.
+        """
+        try:
+            facts = _check(file, self.max_bytes)
+            stored = file.commit()
+        finally:
+            file.discard()
+        row = row_of(stored, facts, source)
+        return row, self._add(row)
+
+    def receive(self, part10: bytes, source: str) -> tuple[InstanceRow, Outcome]:
+        """Take a whole DICOM file, for example one that was pulled from an Orthanc.
+
+        Raises
+        ------
+        InvalidInstance
+            When it is not fit to read.
+        DiskFull
+            When it would pass the watermark.
+        """
+        facts = check(part10, max_bytes=self.max_bytes)
+        header = part10_header(
+            facts.sop_class_uid, facts.sop_instance_uid, facts.transfer_syntax_uid
+        )
+        file = self.open(header)
+        try:
+            file.write(part10[facts.dataset_offset :])
+        except BaseException:
+            file.discard()
+            raise
+        return self.finish(file, source)
+
+    def _add(self, row: InstanceRow) -> Outcome:
+        outcome = self._index.add_instance(row)
+        if outcome == "conflict":
+            log.warning(
+                "an instance came again with other contents: the first is used, both are kept",
+                study_uid=row.study_uid,
+                sop_instance_uid=row.sop_instance_uid,
+                source=row.source,
+                sha256=row.sha256,
+            )
+        return outcome
+
+
+def row_of(stored: StoredFile, facts: InstanceFacts, source: str) -> InstanceRow:
+    """Return the index row of a stored file."""
+    return InstanceRow(
+        sop_instance_uid=facts.sop_instance_uid,
+        series_uid=facts.series_uid,
+        study_uid=facts.study_uid,
+        sop_class_uid=facts.sop_class_uid,
+        transfer_syntax_uid=facts.transfer_syntax_uid,
+        sha256=stored.sha256,
+        bytes=stored.bytes,
+        source=source,
+        received_at=stored.stored_at,
+    )
+
+
+def part10_header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Return preamble, prefix and file meta information (PS3.10 section 7.1), deterministically.
+
+    Raises
+    ------
+    InvalidInstance
+        When one of the UIDs is not legal.
+    """
+    body = b"".join(
+        (
+            _meta(0x0001, b"OB", b"\x00\x01"),
+            _meta(0x0002, b"UI", _ui(sop_class_uid, "MediaStorageSOPClassUID")),
+            _meta(0x0003, b"UI", _ui(sop_instance_uid, "MediaStorageSOPInstanceUID")),
+            _meta(0x0010, b"UI", _ui(transfer_syntax_uid, "TransferSyntaxUID")),
+            _meta(0x0012, b"UI", _ui(IMPLEMENTATION_UID, "ImplementationClassUID")),
+        )
+    )
+    return bytes(128) + b"DICM" + _meta(0x0000, b"UL", struct.pack("<I", len(body))) + body
+
+
+def _ui(text: str, name: str) -> bytes:
+    raw = uid(text, name).encode("ascii")
+    return raw + b"\0" * (len(raw) % 2)
+
+
+def _meta(number: int, vr: bytes, value: bytes) -> bytes:
+    """Encode one element of group 0002 in explicit VR little endian."""
+    if vr == b"OB":
+        return struct.pack("<HH2sHI", 2, number, vr, 0, len(value)) + value
+    return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
+
+
+def _check(file: IncomingFile, max_bytes: int) -> InstanceFacts:
+    with (
+        file.path.open("rb") as handle,
+        mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as part10,
+    ):
+        return check(part10, max_bytes=max_bytes)

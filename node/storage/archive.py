@@ -1,0 +1,202 @@
+"""Received files, named by the hash of their contents, durable before anyone is told so.
+
+A file is written under ``incoming/``, flushed to the disk, renamed to
+``objects/<first two digits>/<sha256>.dcm``, and then the folder is flushed too: after a power
+cut it is there whole or not at all. No name is ever built from what a file says about itself.
+"""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import weakref
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from node.errors import DiskFull
+from node.spine.instances import StoredFile
+
+log = structlog.get_logger()
+
+_MEGABYTE = 1 << 20
+
+
+class Archive:
+    """A folder of files addressed by their SHA-256.
+
+    Parameters
+    ----------
+    root : Path
+        Created when missing. Everything inside must be on one local file system.
+    min_free_mb : int
+        Free space (MiB) below which nothing more is accepted.
+    """
+
+    def __init__(self, root: Path, min_free_mb: int) -> None:
+        self._objects = root / "objects"
+        self._incoming = root / "incoming"
+        self._min_free = min_free_mb * _MEGABYTE
+        for folder in (self._objects, self._incoming):
+            _make_durable_folder(folder)
+        self._remove_leftovers()
+
+    def incoming(self) -> "Incoming":
+        """Open a new file to write to; it becomes part of the archive when it is committed.
+
+        Raises
+        ------
+        DiskFull
+            When free space is below the watermark.
+        """
+        self.require_space(0)
+        return Incoming(self, self._incoming / f"{secrets.token_hex(16)}.part")
+
+    def put(self, part10: bytes | Iterable[bytes]) -> StoredFile:
+        """Store one file, given whole or in pieces, and return once it is durable.
+
+        The same contents twice are one file.
+
+        Raises
+        ------
+        DiskFull
+            Before the disk is full; nothing is left behind.
+        """
+        with self.incoming() as file:
+            for chunk in (part10,) if isinstance(part10, bytes) else part10:
+                file.write(chunk)
+            return file.commit()
+
+    def path(self, sha256: str) -> Path:
+        """Return where the file with this hash is, or would be."""
+        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+            raise ValueError("an address in the archive is 64 lower-case hexadecimal digits")
+        return self._objects / sha256[:2] / f"{sha256}.dcm"
+
+    def iterate(self) -> Iterator[StoredFile]:
+        """Yield every stored file, oldest first."""
+        found = [(path.stat(), path) for path in self._objects.glob("??/*.dcm")]
+        for facts, path in sorted(found, key=lambda item: (item[0].st_mtime_ns, item[1].name)):
+            yield _stored(path, path.stem, facts)
+
+    def require_space(self, size: int) -> None:
+        """Raise `DiskFull` when ``size`` more bytes would pass the watermark."""
+        free = shutil.disk_usage(self._incoming).free
+        if free - size < self._min_free:
+            raise DiskFull(
+                f"{free // _MEGABYTE} MiB are free on the archive's disk and "
+                f"{self._min_free // _MEGABYTE} MiB have to stay free (listen.min_free_mb): "
+                "make room, the sender will try again"
+            )
+
+    def _adopt(self, part: Path, sha256: str) -> StoredFile:
+        """Give a flushed file its address, durably."""
+        target = self.path(sha256)
+        _make_durable_folder(target.parent)
+        if _size(target) == _size(part):
+            part.unlink()
+        else:
+            part.rename(target)
+        # Also when the file was there already: its writer may not have come this far yet.
+        _flush_folder(target.parent)
+        return _stored(target, sha256, target.stat())
+
+    def _remove_leftovers(self) -> None:
+        """Delete what a crash left unfinished: a file that no live process holds the lock of."""
+        for part in self._incoming.glob("*.part"):
+            try:
+                with part.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    part.unlink()
+            except (BlockingIOError, FileNotFoundError):
+                continue
+            log.info("removed an unfinished file of an earlier run", file=part.name)
+
+
+class Incoming:
+    """One file on its way into the archive. Not for several threads at once."""
+
+    def __init__(self, archive: Archive, path: Path) -> None:
+        self._archive = archive
+        self._hash = hashlib.sha256()
+        self.path = path
+        self.size = 0
+        self._file = path.open("xb", buffering=0)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whatever way the owner ends, an uncommitted file does not outlive it.
+        self._remove = weakref.finalize(self, _discard, self._file, path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.discard()
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes.
+
+        Raises
+        ------
+        DiskFull
+            When they would pass the watermark.
+        """
+        self._archive.require_space(len(chunk))
+        self._hash.update(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
+        self.size += len(chunk)
+
+    def commit(self) -> StoredFile:
+        """Flush the file, give it its address, and return once both are durable."""
+        os.fsync(self._file.fileno())
+        stored = self._archive._adopt(self.path, self._hash.hexdigest())
+        self._remove.detach()
+        self._file.close()
+        return stored
+
+    def discard(self) -> None:
+        """Delete the file unless it is committed; safe to call again."""
+        self._remove()
+
+
+def _stored(path: Path, sha256: str, facts: os.stat_result) -> StoredFile:
+    stored_at = datetime.fromtimestamp(facts.st_mtime, UTC)
+    return StoredFile(sha256, path, facts.st_size, stored_at)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1
+
+
+def _discard(file: FileIO, path: Path) -> None:
+    file.close()
+    path.unlink(missing_ok=True)
+
+
+def _make_durable_folder(folder: Path) -> None:
+    """Create a folder and its parents so that their names survive a power cut."""
+    if folder.is_dir():
+        return
+    _make_durable_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _flush_folder(folder.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,298 @@
+"""What the node knows about instances, studies and deliveries, in SQLite or PostgreSQL.
+
+Instances are derived data: `Index.rebuild` recreates them from the archive. States, reasons and
+deliveries are the node's own memory and live only here.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, case, create_engine, event, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Engine, make_url
+
+from node.spine.instances import InstanceRow
+from node.storage.tables import (
+    REOPENED,
+    TRANSITIONS,
+    conflicts,
+    deliveries,
+    instances,
+    metadata,
+    studies,
+)
+
+Outcome = Literal["new", "duplicate", "conflict"]
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One line of the work list.
+
+    Attributes
+    ----------
+    study_uid : str
+    state : str
+        receiving, incomplete, queued, running, delivering, done, rejected, failed or cancelled.
+    reasons : tuple of str
+        Why it is in this state; read by people.
+    job_id : str or None
+        The workflow that works, or worked, on it.
+    source : str
+        Who sent the first image.
+    first_received, last_received : datetime
+        UTC.
+    instances : int
+    summary : str or None
+        What the last run found, in the form its writer chose.
+    """
+
+    study_uid: str
+    state: str
+    reasons: tuple[str, ...]
+    job_id: str | None
+    source: str
+    first_received: datetime
+    last_received: datetime
+    instances: int
+    summary: str | None
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """The results of one job on their way to one destination."""
+
+    job_id: str
+    study_uid: str
+    destination: str
+    state: str
+    attempts: int
+    message: str
+    updated_at: datetime
+
+
+class Index:
+    """The index database; safe to use from several threads and processes.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL. A SQLite file has to be on a local disk, not on NFS.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        self._writer = self._engine.execution_options(writes=True)
+        # Both dialects know INSERT ... ON CONFLICT, by the same names.
+        self._insert: Any = (
+            sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
+        )
+        metadata.create_all(self._writer)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def add_instance(self, row: InstanceRow) -> Outcome:
+        """Add an instance and bring its study up to date, in one transaction.
+
+        Returns
+        -------
+        "new", "duplicate" (same UID, same bytes) or "conflict" (same UID, other bytes: the first
+        stays, the second is noted)
+        """
+        with self._writer.begin() as connection:
+            new = self._insert(instances).values(asdict(row)).on_conflict_do_nothing()
+            if connection.execute(new).rowcount:
+                connection.execute(self._count_in(row))
+                return "new"
+            same_uid = instances.c.sop_instance_uid == row.sop_instance_uid
+            kept = connection.execute(select(instances.c.sha256).where(same_uid)).scalar_one()
+            if kept == row.sha256:
+                return "duplicate"
+            note = {column.name: getattr(row, column.name) for column in conflicts.columns}
+            connection.execute(self._insert(conflicts).values(note).on_conflict_do_nothing())
+            return "conflict"
+
+    def rebuild(self, rows: Iterable[InstanceRow]) -> int:
+        """Add the instances that are missing, oldest first; return how many there were.
+
+        Parameters
+        ----------
+        rows : iterable of InstanceRow
+            Of every file in the archive, in the order of arrival.
+        """
+        known = self._known()
+        missing = [row for row in rows if known.get(row.sop_instance_uid) != row.sha256]
+        return sum(self.add_instance(row) == "new" for row in missing)
+
+    def instances(self, study_uid: str) -> tuple[InstanceRow, ...]:
+        """Return the instances of a study, in the order of their UIDs."""
+        query = (
+            select(instances)
+            .where(instances.c.study_uid == study_uid)
+            .order_by(instances.c.sop_instance_uid)
+        )
+        return tuple(InstanceRow(**row._mapping) for row in self._read(query))
+
+    def conflicts(self, study_uid: str) -> tuple[tuple[str, str], ...]:
+        """Return (SOP Instance UID, SHA-256) of what came under a UID that was taken."""
+        query = select(conflicts.c.sop_instance_uid, conflicts.c.sha256).where(
+            conflicts.c.study_uid == study_uid
+        )
+        return tuple((row[0], row[1]) for row in self._read(query))
+
+    def input_hash(self, study_uid: str) -> str:
+        """Return the SHA-256 over a study's sorted (SOP Instance UID, file hash) pairs."""
+        lines = [f"{i.sop_instance_uid} {i.sha256}\n" for i in self.instances(study_uid)]
+        return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
+
+    def study(self, study_uid: str) -> StudyRow | None:
+        """Return one study, or None when no instance of it was ever received."""
+        found = self._read(select(studies).where(studies.c.study_uid == study_uid))
+        return _study(found[0]) if found else None
+
+    def studies(self, limit: int = 100, *, state: str | None = None) -> tuple[StudyRow, ...]:
+        """Return the studies that received an image last, newest first."""
+        query = select(studies).order_by(studies.c.last_received.desc(), studies.c.study_uid)
+        if state is not None:
+            query = query.where(studies.c.state == state)
+        return tuple(_study(row) for row in self._read(query.limit(limit)))
+
+    def set_state(
+        self, study_uid: str, state: str, reasons: Sequence[str] = (), job_id: str | None = None
+    ) -> None:
+        """Change a study's state; the job id stays when none is given.
+
+        Raises
+        ------
+        LookupError
+            When the study is unknown.
+        ValueError
+            When the study may not change to this state from the one it is in.
+        """
+        allowed = {state} | {old for old, new in TRANSITIONS.items() if state in new}
+        values: dict[str, Any] = {"state": state, "reasons": json.dumps(list(reasons))}
+        if job_id is not None:
+            values["job_id"] = job_id
+        change = (
+            update(studies)
+            .where(studies.c.study_uid == study_uid, studies.c.state.in_(allowed))
+            .values(values)
+        )
+        if state not in TRANSITIONS:
+            raise ValueError(f"{state!r} is not a state of a study")
+        with self._writer.begin() as connection:
+            if connection.execute(change).rowcount == 1:
+                return
+        study = self.study(study_uid)
+        if study is None:
+            raise LookupError(f"study {study_uid} is not in the index")
+        raise ValueError(f"study {study_uid} is {study.state}: it cannot become {state}")
+
+    def set_summary(self, study_uid: str, summary: str) -> None:
+        """Keep what a run found; the text is its writer's business."""
+        with self._writer.begin() as connection:
+            where = studies.c.study_uid == study_uid
+            connection.execute(update(studies).where(where).values(summary=summary))
+
+    def upsert_delivery(  # noqa: PLR0917
+        self,
+        job_id: str,
+        study_uid: str,
+        destination: str,
+        state: str,
+        attempts: int,
+        message: str = "",
+    ) -> None:
+        """Note how far a delivery is; one row for each job and destination."""
+        values = {
+            "study_uid": study_uid,
+            "state": state,
+            "attempts": attempts,
+            "message": message,
+            "updated_at": datetime.now(UTC),
+        }
+        key = {"job_id": job_id, "destination": destination}
+        row = self._insert(deliveries).values(key | values)
+        with self._writer.begin() as connection:
+            connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
+
+    def deliveries(self, study_uid: str) -> tuple[DeliveryRow, ...]:
+        """Return a study's deliveries, the one that changed last first."""
+        query = (
+            select(deliveries)
+            .where(deliveries.c.study_uid == study_uid)
+            .order_by(deliveries.c.updated_at.desc(), deliveries.c.destination)
+        )
+        return tuple(DeliveryRow(**row._mapping) for row in self._read(query))
+
+    def _count_in(self, row: InstanceRow) -> Any:
+        """Return the statement that counts a new instance into its study.
+
+        A finished study is looked at again.
+        """
+        more = json.dumps(["more images arrived after the study was decided"])
+        first = self._insert(studies).values(
+            study_uid=row.study_uid,
+            state="receiving",
+            reasons="[]",
+            source=row.source,
+            first_received=row.received_at,
+            last_received=row.received_at,
+            instances=1,
+        )
+        old, new = studies.c, first.excluded
+        reopened = old.state.in_(REOPENED)
+        later = new.last_received > old.last_received
+        return first.on_conflict_do_update(
+            index_elements=["study_uid"],
+            set_={
+                "instances": old.instances + 1,
+                "last_received": case((later, new.last_received), else_=old.last_received),
+                "state": case((reopened, "receiving"), else_=old.state),
+                "reasons": case((reopened, more), else_=old.reasons),
+            },
+        )
+
+    def _known(self) -> dict[str, str]:
+        query = select(instances.c.sop_instance_uid, instances.c.sha256)
+        return {row[0]: row[1] for row in self._read(query)}
+
+    def _read(self, query: Any) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+
+def _study(row: Any) -> StudyRow:
+    values = dict(row._mapping)
+    values["reasons"] = tuple(json.loads(values["reasons"]))
+    return StudyRow(**values)
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": 30})
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    """Make a commit durable (FULL) and let readers pass writers (WAL)."""
+    connection.isolation_level = None  # this module says when a transaction begins
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Take the write lock at once where something is written: a lock cannot be raised later."""
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,107 @@
+"""The tables of the index and the states of a study."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+#: State of a study -> states it may change to. The same state again is always allowed, since a
+#: resumed workflow repeats its last step.
+TRANSITIONS: dict[str, frozenset[str]] = {
+    "receiving": frozenset({"incomplete", "queued", "rejected", "failed", "cancelled"}),
+    "incomplete": frozenset({"receiving", "queued", "rejected", "failed", "cancelled"}),
+    "queued": frozenset({"receiving", "running", "rejected", "failed", "cancelled"}),
+    "running": frozenset({"queued", "delivering", "done", "rejected", "failed", "cancelled"}),
+    "delivering": frozenset({"queued", "running", "done", "failed", "cancelled"}),
+    "done": frozenset({"receiving", "queued"}),
+    "rejected": frozenset({"receiving", "queued", "cancelled"}),
+    "failed": frozenset({"receiving", "queued", "running", "delivering", "cancelled"}),
+    "cancelled": frozenset({"receiving", "queued"}),
+}
+
+#: States that end when another image arrives: the study is looked at again. A study whose job
+#: exists keeps its state, and one that a person cancelled stays cancelled.
+REOPENED: frozenset[str] = frozenset({"incomplete", "done", "rejected", "failed"})
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC on any database; SQLite forgets the zone, this puts it back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002, D102
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a datetime without a time zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002, D102
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+metadata = MetaData()
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("sop_instance_uid", String(64), primary_key=True),
+    Column("series_uid", String(64), nullable=False),
+    Column("study_uid", String(64), nullable=False, index=True),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+
+#: Instances that came under a UID which other contents already have: kept, never used.
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("sop_instance_uid", String(64), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("study_uid", String(64), nullable=False, index=True),
+    Column("source", String(64), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_uid", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("reasons", Text, nullable=False, default="[]"),
+    Column("job_id", String(255)),
+    Column("source", String(64), nullable=False),
+    Column("first_received", UtcDateTime, nullable=False),
+    Column("last_received", UtcDateTime, nullable=False, index=True),
+    Column("instances", Integer, nullable=False),
+    Column("summary", Text),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("job_id", String(255), primary_key=True),
+    Column("destination", String(64), primary_key=True),
+    Column("study_uid", String(64), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
