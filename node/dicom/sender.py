@@ -1,0 +1,272 @@
+"""Send DICOM objects to a destination by C-STORE, and say for each what became of it."""
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, _config, build_context, evt
+from pynetdicom.sop_class import Verification
+
+from node.config import Destination
+from node.dicom import statuses
+from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
+
+log = structlog.get_logger()
+
+_MAX_CONTEXTS = 128  # of one association: odd identifiers from 1 to 255, PS3.8 9.3.2.2
+_MAX_PDU = 131_072
+_META_TAGS = ["SOPClassUID", "SOPInstanceUID"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one object.
+
+    Attributes
+    ----------
+    sop_instance_uid : str
+    status : int or None
+        The destination's answer; None when it was not asked, since it takes no such object.
+    """
+
+    sop_instance_uid: str
+    status: int | None
+
+    @property
+    def is_stored(self) -> bool:
+        """Stored, perhaps with a warning."""
+        return self.status is not None and statuses.is_stored(self.status)
+
+    @property
+    def meaning(self) -> str:
+        """The status in words."""
+        if self.status is None:
+            return "SOP class or transfer syntax not accepted"
+        return f"status 0x{self.status:04X}, {statuses.meaning(self.status)}"
+
+
+@dataclass
+class SendReport:
+    """What became of each object, in the order they were sent."""
+
+    destination: str
+    sent: list[Sent] = field(default_factory=list)
+
+    @property
+    def stored(self) -> int:
+        """How many the destination has."""
+        return sum(one.is_stored for one in self.sent)
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One object with what has to be known to negotiate for it."""
+
+    source: Path | Dataset
+    sop_class_uid: str
+    sop_instance_uid: str
+    syntax: str
+
+
+def send(
+    files: Sequence[Path | Dataset],
+    destination: Destination,
+    calling_ae: str,
+    progress: Progress | None = None,
+) -> SendReport:
+    """Store objects at a destination, in the order given.
+
+    A file is sent with the bytes it has when the destination takes its transfer syntax;
+    otherwise an uncompressed one is converted to the other uncompressed syntax.
+
+    Parameters
+    ----------
+    files : sequence of Path or Dataset
+    destination : config.Destination
+    calling_ae : str
+        This node's AE title.
+    progress : callable (done, total), optional
+        Called after every object.
+
+    Raises
+    ------
+    InvalidInstance
+        When a file cannot be read; nothing is sent.
+    DestinationUnavailable
+        When the destination does not answer, breaks off, or is out of resources: sending the
+        same objects again later is right.
+    DeliveryRefused
+        When it refused objects for good; the others were sent.
+    """
+    objects = [_describe(source) for source in files]
+    report = SendReport(destination.name)
+    for batch in _batches(objects):
+        contexts = [build_context(uid, syntax) for uid, syntax in _proposals(batch)]
+        with _association(destination, calling_ae, contexts) as association:
+            for one in batch:
+                report.sent.append(_store(association, one, destination))
+                if progress is not None:
+                    progress(len(report.sent), len(objects))
+    refused = [one for one in report.sent if not one.is_stored]
+    if refused:
+        lines = "; ".join(f"{one.sop_instance_uid}: {one.meaning}" for one in refused[:5])
+        raise DeliveryRefused(
+            f"{destination.name} refused {len(refused)} of {len(objects)} objects ({lines}): "
+            "ask its administrator to accept them, then requeue the study"
+        )
+    return report
+
+
+def echo(destination: Destination, calling_ae: str) -> None:
+    """Ask a destination whether it is there (C-ECHO).
+
+    Raises
+    ------
+    DestinationUnavailable
+        When it does not say yes.
+    """
+    with _association(destination, calling_ae, [build_context(Verification)]) as association:
+        if not association.accepted_contexts:
+            raise DestinationUnavailable(f"{destination.name} does not support C-ECHO")
+        answer = association.send_c_echo()
+        if "Status" not in answer or answer.Status != statuses.SUCCESS:
+            raise DestinationUnavailable(f"{_where(destination)} did not answer the C-ECHO")
+
+
+def _describe(source: Path | Dataset) -> _Object:
+    if isinstance(source, Dataset):
+        header, meta = source, source.file_meta
+    else:
+        try:
+            header = dcmread(source, stop_before_pixels=True, specific_tags=_META_TAGS)
+        except (InvalidDicomError, OSError) as error:
+            raise InvalidInstance(f"{source} cannot be sent: {error}") from error
+        meta = header.file_meta
+    try:
+        return _Object(
+            source,
+            str(header.SOPClassUID),
+            str(header.SOPInstanceUID),
+            str(meta.TransferSyntaxUID),
+        )
+    except AttributeError as error:
+        raise InvalidInstance(f"an object cannot be sent: {error}") from error
+
+
+def _proposals(objects: Sequence[_Object]) -> list[tuple[str, str]]:
+    """Return (SOP class, transfer syntax) for each context that these objects need.
+
+    One syntax to a context, so that the destination accepts or refuses each for itself. What is
+    uncompressed is proposed in both uncompressed syntaxes, its own first.
+    """
+    found: dict[tuple[str, str], None] = {}
+    plain = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+    for one in objects:
+        found[one.sop_class_uid, one.syntax] = None
+    for one in objects:
+        if one.syntax in plain:
+            found.update({(one.sop_class_uid, syntax): None for syntax in plain})
+    return list(found)
+
+
+def _batches(objects: Sequence[_Object]) -> Iterator[list[_Object]]:
+    """Cut a list, in order, so that each part needs no more contexts than one association has."""
+    batch: list[_Object] = []
+    for one in objects:
+        if batch and len(_proposals([*batch, one])) > _MAX_CONTEXTS:
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _association(destination: Destination, calling_ae: str, contexts: list[Any]) -> Iterator[Any]:
+    """Open an association, and end it whatever happens."""
+    _config.STORE_SEND_CHUNKED_DATASET = True  # a path is sent as it is, never held whole
+    ae = AE(ae_title=calling_ae)
+    ae.maximum_pdu_size = _MAX_PDU
+    ae.connection_timeout = ae.acse_timeout = destination.timeout_s
+    ae.dimse_timeout = ae.network_timeout = destination.timeout_s
+    association = ae.associate(
+        destination.host,
+        destination.port,
+        contexts=contexts,
+        ae_title=destination.ae_title,
+        max_pdu=_MAX_PDU,
+        evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)],
+    )
+    if not association.is_established:
+        raise DestinationUnavailable(_why_not(association, destination))
+    try:
+        yield association
+    except BaseException:
+        association.abort()
+        raise
+    if association.is_established:
+        association.release()
+
+
+def _store(association: Any, one: _Object, destination: Destination) -> Sent:
+    accepted = {
+        (str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts
+    }
+    source = one.source
+    if (one.sop_class_uid, one.syntax) not in accepted and isinstance(source, Path):
+        source = dcmread(source)  # to be converted
+    try:
+        answer = association.send_c_store(source)
+    except ValueError:
+        # No accepted context fits: the destination will never take this object.
+        return Sent(one.sop_instance_uid, None)
+    except RuntimeError as error:
+        raise DestinationUnavailable(f"{_where(destination)} closed the association") from error
+    if "Status" not in answer:
+        raise DestinationUnavailable(
+            f"{_where(destination)} broke off, or did not answer within "
+            f"{destination.timeout_s:g} s, while an object was sent: it will be tried again"
+        )
+    sent = Sent(one.sop_instance_uid, int(answer.Status))
+    if statuses.is_temporary(answer.Status):
+        raise DestinationUnavailable(
+            f"{_where(destination)} cannot take objects now ({sent.meaning}): "
+            "it will be tried again"
+        )
+    if not sent.is_stored or answer.Status != statuses.SUCCESS:
+        log.warning(
+            "the destination did not simply accept an object",
+            destination=destination.name,
+            sop_instance_uid=sent.sop_instance_uid,
+            answer=sent.meaning,
+        )
+    return sent
+
+
+def _no_delay(event: Any) -> None:
+    """Send small packets at once: Nagle's algorithm costs 40 ms for each answer."""
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _why_not(association: Any, destination: Destination) -> str:
+    where = _where(destination)
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        return f"{where} rejected the association: {answer.reason_str.lower()}"
+    if association.is_aborted and association.acceptor.primitive is not None:
+        return f"{where} broke off the association"
+    return f"{where} cannot be reached: is it running, and are host and port right?"
+
+
+def _where(destination: Destination) -> str:
+    title, host, port = destination.ae_title, destination.host, destination.port
+    return f"{destination.name} ({title} at {host}:{port})"
