@@ -21,7 +21,7 @@ from node.spine.stacks import Orientation, extent, pitch, stacks
 # (RSNA 2024 labels, ../shared/spec/seed-and-rsna-facts.md sections 4.1 and 4.3).
 # Below the first height nothing is covered, from the second on all of it.
 SAGITTAL_HEIGHT_MM = (110.0, 160.0)
-SAGITTAL_WIDTH_MM = 40.0
+SAGITTAL_WIDTH_MM = 34.0
 AXIAL_HEIGHT_MM = (50.0, 100.0)
 ENOUGH_SLICES = {Role.SAGITTAL_T1: 15, Role.SAGITTAL_T2: 15, Role.AXIAL_T2: 30}
 #: Thinner is a 3-D acquisition; the models were trained on 2-D slices.
@@ -156,7 +156,8 @@ def _role(direction: Orientation, seen: Contrast) -> tuple[Role | None, str]:
 def _layout(group: Group) -> str:
     planes = [f.plane for f in group.frames if f.plane is not None]
     count = len(stacks(planes))
-    several = f" in {count} stacks" if count > 1 else ""
+    axial = group.orientation is Orientation.AXIAL
+    several = "" if count == 1 else f" in {count} stacks" if axial else f" with {count - 1} gaps"
     dixon = f"Dixon {group.dixon.lower()}, " if group.dixon else ""
     return (
         f"{dixon}{group.orientation}, {len(planes)} slices{several}, {pitch(planes):.1f} mm apart"
@@ -189,7 +190,7 @@ def _coverage(candidate: Candidate) -> tuple[float, str]:
         height, steps = high - low, SAGITTAL_HEIGHT_MM
         left, right = extent(candidate.planes, axis=0)
         width = right - left
-    value = 0.5 * sum(height >= step for step in steps)
+    value = 0.5 * sum(bool(height >= step) for step in steps)
     if width < SAGITTAL_WIDTH_MM:
         value = min(value, 0.5)
     across = f" and {width:.0f} mm across" if np.isfinite(width) else ""
