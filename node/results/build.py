@@ -1,0 +1,93 @@
+"""All result objects of one study, from its findings, headers and volumes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from PIL import Image
+from pydicom.dataset import Dataset
+
+from node.config import Report
+from node.results.capture import make_captures
+from node.results.heading import heading
+from node.results.overlay import make_overlays
+from node.results.pages import make_pages
+from node.results.report import UNCALIBRATED, make_report
+from node.spine.anatomy import Level, Role
+from node.spine.findings import StudyFindings
+from node.spine.volume import Volume
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """What a study's results are made of.
+
+    Attributes
+    ----------
+    report : Dataset
+        The structured report.
+    captures : list of Dataset
+        The pages as Secondary Captures, in page order.
+    overlays : list of Dataset
+        GSPS, one for each source series with a moderate or severe finding.
+    pages : dict of name to 1024 x 1024 RGB image
+        ``summary`` and the levels' names; the captures' pixels.
+    """
+
+    report: Dataset
+    captures: list[Dataset]
+    overlays: list[Dataset]
+    pages: dict[str, Image.Image]
+
+    @property
+    def objects(self) -> list[Dataset]:
+        """All DICOM objects in the order of delivery: references resolve on arrival."""
+        return [*self.captures, *self.overlays, self.report]
+
+
+def build(
+    findings: StudyFindings,
+    headers: Mapping[str, Dataset],
+    volumes: Mapping[Role, Volume],
+    *,
+    settings: Report,
+    created: datetime,
+    calibration: str = UNCALIBRATED,
+    predecessor: Dataset | None = None,
+) -> ResultSet:
+    """Build report, captures, overlays and pages of one study; no disk, no network.
+
+    The same arguments give the same bytes; the same input and model versions give the same UIDs.
+
+    Parameters
+    ----------
+    findings : StudyFindings
+        May have nothing assessed: the report then says why, in the same place.
+    headers : dict of SOP Instance UID to Dataset
+        At least one; pixel data is not needed.
+    volumes : dict of Role to Volume
+        The series that entered the run; their instances become the report's evidence (all of
+        ``headers`` when there is no volume).
+    settings : node.config.Report
+    created : datetime
+        Shown in the source's time zone when the source states one.
+    calibration : str
+        How the probabilities were calibrated, for the report's algorithm parameters.
+    predecessor : Dataset, optional
+        An earlier report of this study that this one replaces.
+
+    Raises
+    ------
+    ValueError
+        When there is no header, or an assessed finding points at no slice of the volumes.
+    """
+    common = heading(findings, headers, volumes.values(), settings, created)
+    pages = make_pages(findings, volumes, headers)
+    captures = make_captures(common, pages)
+    by_level = {level: captures[level.value] for level in Level if level.value in captures}
+    return ResultSet(
+        report=make_report(common, by_level, calibration=calibration, predecessor=predecessor),
+        captures=list(captures.values()),
+        overlays=make_overlays(common, volumes) if settings.overlays else [],
+        pages={name: page.image for name, page in pages.items()},
+    )

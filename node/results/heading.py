@@ -1,0 +1,269 @@
+"""What every result object has in common: patient and study, equipment, times, qualification.
+
+Patient and study come from one source header. Text keeps its characters (re-encoded as UTF-8);
+a date, number or code that its value representation does not allow is left empty.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+from pydicom import config as pydicom_config
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.uid import UID
+from pydicom.valuerep import PersonName, validate_value
+
+from node.config import Report
+from node.results.codes import code
+from node.results.identity import MANUFACTURER, MODEL_NAME, Identity, model_device_uid
+from node.spine.findings import StudyFindings
+from node.spine.volume import Volume
+
+#: Type 2 attributes of the Patient and General Study modules: always there, empty if unknown.
+_REQUIRED = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+_OPTIONAL = (
+    "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
+    "TypeOfPatientID",
+    "OtherPatientIDsSequence",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "StudyInstanceUID",
+    "StudyDescription",
+    "IssuerOfAccessionNumberSequence",
+    "TimezoneOffsetFromUTC",
+)
+_SCANNER = (
+    "Manufacturer",
+    "InstitutionName",
+    "StationName",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+)
+_SEXES = ("M", "F", "O")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The common part of all objects of one run.
+
+    Attributes
+    ----------
+    study : Dataset
+        Patient and study attributes, clean.
+    sources : tuple of Dataset
+        Headers of the instances that entered the run, by SOP Instance UID.
+    findings : StudyFindings
+    identity : Identity
+    settings : node.config.Report
+    created : datetime
+        In the source's time zone when the source states one.
+    """
+
+    study: Dataset
+    sources: tuple[Dataset, ...]
+    findings: StudyFindings
+    identity: Identity
+    settings: Report
+    created: datetime
+
+    def stamp(self, target: Dataset, *, series_uid: str, number: int, description: str) -> None:
+        """Write the common attributes into an object, over what its maker put there."""
+        for element in self.study:
+            target[element.tag] = deepcopy(element)
+        target.SpecificCharacterSet = "ISO_IR 192"
+        target.SeriesInstanceUID = series_uid
+        target.SeriesNumber = number
+        target.SeriesDescription = description
+        target.Manufacturer = MANUFACTURER
+        target.ManufacturerModelName = MODEL_NAME
+        target.DeviceSerialNumber = self.identity.serial_number()
+        target.SoftwareVersions = self.findings.node_version
+        if self.settings.institution:
+            target.InstitutionName = self.settings.institution
+        # PS3.3 C.8.13.2.1.1: PRODUCT is for approved hardware and software only.
+        target.ContentQualification = "RESEARCH"
+        target.ContributingEquipmentSequence = self._contributions()
+        for keyword in ("InstanceCreation", "Series", "Content", "PresentationCreation"):
+            if f"{keyword}Date" in target or keyword == "Series":
+                setattr(target, f"{keyword}Date", self.created.strftime("%Y%m%d"))
+                setattr(target, f"{keyword}Time", self.created.strftime("%H%M%S"))
+
+    def series_number(self, offset: int) -> int:
+        """Return a series number of this node; 100 higher when the study already uses one."""
+        wanted = range(self.settings.series_number, self.settings.series_number + 5)
+        taken = {number(source, "SeriesNumber") for source in self.sources}
+        base = self.settings.series_number
+        while taken & {base + i for i in range(len(wanted))}:
+            base += 100
+        return base + offset
+
+    def source(self, sop_instance_uid: str) -> Dataset:
+        """Return the header of one source instance; KeyError when it did not enter the run."""
+        for source in self.sources:
+            if source.SOPInstanceUID == sop_instance_uid:
+                return source
+        raise KeyError(sop_instance_uid)
+
+    def reference(self, source: Dataset) -> Dataset:
+        """Return what highdicom needs of a source image: its UIDs and matrix, and no identity.
+
+        highdicom writes a name it finds odd into its log; it gets none. `stamp` puts the patient
+        into the finished object.
+        """
+        part = Dataset()
+        for keyword in _REQUIRED:
+            setattr(part, keyword, "")
+        part.StudyInstanceUID = self.findings.study_uid
+        part.SeriesInstanceUID = str(source.SeriesInstanceUID)
+        part.SOPClassUID = str(source.SOPClassUID)
+        part.SOPInstanceUID = str(source.SOPInstanceUID)
+        part.Rows = number(source, "Rows", 1)
+        part.Columns = number(source, "Columns", 1)
+        part.SamplesPerPixel = 1
+        if "NumberOfFrames" in source:
+            part.NumberOfFrames = number(source, "NumberOfFrames", 1)
+            part.SharedFunctionalGroupsSequence = [Dataset()]
+            part.PerFrameFunctionalGroupsSequence = []
+        return part
+
+    def _contributions(self) -> list[Dataset]:
+        """Return the scanner, then one item for each model (PS3.3 C.12.1.1.5)."""
+        scanner = copied(self.sources[0], _SCANNER)
+        scanner.Manufacturer = scanner.get("Manufacturer") or "unknown"
+        scanner.PurposeOfReferenceCodeSequence = [code("Acquisition Equipment")]
+        items = [scanner]
+        for model in self.findings.models:
+            item = Dataset()
+            item.PurposeOfReferenceCodeSequence = [code("Processing Equipment")]
+            item.Manufacturer = MANUFACTURER
+            item.ManufacturerModelName = model.name
+            item.SoftwareVersions = model.version
+            item.DeviceUID = model_device_uid(model)
+            item.ContributionDateTime = self.created.strftime("%Y%m%d%H%M%S")
+            item.ContributionDescription = f"model file sha256 {model.sha256}"
+            items.append(item)
+        return items
+
+
+def heading(
+    findings: StudyFindings,
+    headers: Mapping[str, Dataset],
+    volumes: Iterable[Volume],
+    settings: Report,
+    created: datetime,
+) -> Heading:
+    """Gather what all objects of one run share.
+
+    Raises
+    ------
+    ValueError
+        When there is no header at all: nobody could tell whose result it is.
+    """
+    used = {s.sop_instance_uid for volume in volumes for s in volume.slices}
+    sources = tuple(headers[uid] for uid in sorted(used or headers))
+    if not sources:
+        raise ValueError("results need the header of at least one instance of the study")
+    study = copied(sources[0], (*_REQUIRED, *_OPTIONAL))
+    for keyword in _REQUIRED:
+        if keyword not in study:
+            setattr(study, keyword, "")
+    if study.PatientSex not in _SEXES:
+        study.PatientSex = ""
+    identity = Identity(
+        study_uid=findings.study_uid,
+        instances=tuple(sorted(used or headers)),
+        models=findings.models,
+        node_version=findings.node_version,
+        settings=settings.model_dump_json(),
+    )
+    return Heading(study, sources, findings, identity, settings, _local(created, study))
+
+
+def copied(source: Dataset, keywords: Sequence[str]) -> Dataset:
+    """Return the attributes of a source header that are there and legal, text as unicode."""
+    part = Dataset()
+    for keyword in keywords:
+        try:
+            value = source.get(keyword)
+        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError):
+            continue
+        if value is None or value == "":
+            continue
+        vr = source[keyword].VR
+        if vr == "PN":
+            value = PersonName(str(value))
+        elif vr == "SQ":
+            value = deepcopy(value)
+        elif vr not in ("LO", "SH", "LT", "ST", "UT") and not _is_legal(vr, value):
+            continue
+        setattr(part, keyword, value)
+    return part
+
+
+def number(source: Dataset, keyword: str, default: int = 0) -> int:
+    """Return a whole number of a header, or the default where it is absent or broken."""
+    try:
+        return int(source.get(keyword) or default)
+    except (ValueError, TypeError):
+        return default
+
+
+def numbers(source: Dataset, keyword: str) -> tuple[float, ...]:
+    """Return a header's finite numbers, or none where they are absent or broken."""
+    value = copied(source, (keyword,)).get(keyword)
+    several = value if isinstance(value, MultiValue) else [] if value is None else [value]
+    return tuple(float(v) for v in several if np.isfinite(float(v)))
+
+
+def text(source: Dataset, keyword: str) -> str:
+    """Return a header's text, or nothing where it is absent or broken."""
+    return str(copied(source, (keyword,)).get(keyword, ""))
+
+
+def is_standard(source: Dataset) -> bool:
+    """Tell whether an instance is of a SOP class of the standard."""
+    return not UID(str(source.SOPClassUID)).is_private
+
+
+def _is_legal(vr: str, value: Any) -> bool:
+    single = value if isinstance(value, (MultiValue, list)) else [value]
+    try:
+        for item in single:
+            validate_value(vr, str(item), pydicom_config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+def _local(created: datetime, study: Dataset) -> datetime:
+    """Return the time in the zone that the source's own dates and times are in, if it says so.
+
+    TimezoneOffsetFromUTC covers every date and time of an object, copied ones included
+    (PS3.3 C.12.1.1.8), so it is only there when the source states it.
+    """
+    stated = str(study.get("TimezoneOffsetFromUTC", ""))
+    if len(stated) != 5 or stated[0] not in "+-" or not stated[1:].isdigit():
+        study.pop("TimezoneOffsetFromUTC", None)
+        return created
+    offset = timedelta(hours=int(stated[1:3]), minutes=int(stated[3:5]))
+    return created.astimezone(timezone(-offset if stated[0] == "-" else offset))

@@ -1,0 +1,60 @@
+"""Levels and axial planes drawn on a sagittal picture."""
+
+import numpy as np
+
+from node.results.canvas import COLOURS, FAINT, TEXT, Canvas
+from node.results.scene import Scene
+from node.results.view import View
+from node.spine.anatomy import Level
+from node.spine.geometry import Plane
+
+_LINE = (120, 220, 255)
+
+
+def draw_levels(
+    canvas: Canvas,
+    at: tuple[int, int],
+    located: View,
+    scene: Scene,
+    *,
+    current: Level | None,
+    size: int,
+) -> None:
+    """Mark each level with a dot and its name; the page's own level stands out."""
+    width, height = located.picture.size
+    for level, point in scene.level_points().items():
+        column, row = located.place(point)
+        if not (0 <= column < width and 0 <= row < height):
+            continue
+        x, y = at[0] + column, at[1] + row
+        is_current = level is current
+        colour = COLOURS[scene.worst(level)] if current is None else TEXT if is_current else FAINT
+        canvas.ring((x, y), 5 if current else 7, scene.worst(level))
+        canvas.text(
+            (min(x + 14, at[0] + width - 60), y),
+            level.label,
+            size + 4 if is_current else size,
+            colour,
+            anchor="lm",
+            bold=is_current or current is None,
+            halo=True,
+        )
+
+
+def draw_axial_plane(canvas: Canvas, at: tuple[int, int], located: View, axial: Plane) -> None:
+    """Draw where an axial slice cuts the sagittal picture, as far as the axial image reaches."""
+    width, height = located.picture.size
+    plane = located.plane
+    along = float(plane.along_row @ axial.normal) * plane.column_spacing
+    down = float(plane.along_column @ axial.normal) * plane.row_spacing
+    if abs(down) < 1e-6:
+        return
+    columns = np.arange(width, dtype=np.float64)
+    rows = -(axial.distance(plane.origin) + columns * along) / down
+    reached = [
+        (at[0] + float(c), at[1] + float(r))
+        for c, r in zip(columns, rows, strict=True)
+        if 0 <= r < height and axial.contains(*axial.to_pixel(plane.to_patient(float(c), float(r))))
+    ]
+    if len(reached) > 1:
+        canvas.draw.line((reached[0], reached[-1]), fill=_LINE, width=2)
