@@ -143,23 +143,19 @@ def echo(destination: Destination, calling_ae: str) -> None:
 
 
 def _describe(source: Path | Dataset) -> _Object:
-    if isinstance(source, Dataset):
-        header, meta = source, source.file_meta
-    else:
-        try:
-            header = dcmread(source, stop_before_pixels=True, specific_tags=_META_TAGS)
-        except (InvalidDicomError, OSError) as error:
-            raise InvalidInstance(f"{source} cannot be sent: {error}") from error
-        meta = header.file_meta
     try:
+        header = source
+        if isinstance(header, Path):
+            header = dcmread(header, stop_before_pixels=True, specific_tags=_META_TAGS)
         return _Object(
             source,
             str(header.SOPClassUID),
             str(header.SOPInstanceUID),
-            str(meta.TransferSyntaxUID),
+            str(header.file_meta.TransferSyntaxUID),
         )
-    except AttributeError as error:
-        raise InvalidInstance(f"an object cannot be sent: {error}") from error
+    except (InvalidDicomError, OSError, AttributeError) as error:
+        name = source if isinstance(source, Path) else "an object"
+        raise InvalidInstance(f"{name} cannot be sent: {error}") from error
 
 
 def _proposals(objects: Sequence[_Object]) -> list[tuple[str, str]]:
@@ -218,11 +214,8 @@ def _association(destination: Destination, calling_ae: str, contexts: list[Any])
 
 
 def _store(association: Any, one: _Object, destination: Destination) -> Sent:
-    accepted = {
-        (str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts
-    }
     source = one.source
-    if (one.sop_class_uid, one.syntax) not in accepted and isinstance(source, Path):
+    if isinstance(source, Path) and not _takes(association, one):
         source = dcmread(source)  # to be converted
     try:
         answer = association.send_c_store(source)
@@ -250,6 +243,14 @@ def _store(association: Any, one: _Object, destination: Destination) -> Sent:
             answer=sent.meaning,
         )
     return sent
+
+
+def _takes(association: Any, one: _Object) -> bool:
+    """Tell whether the destination accepted an object's class in the syntax it has."""
+    return any(
+        context.abstract_syntax == one.sop_class_uid and context.transfer_syntax[0] == one.syntax
+        for context in association.accepted_contexts
+    )
 
 
 def _no_delay(event: Any) -> None:

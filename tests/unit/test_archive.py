@@ -1,0 +1,135 @@
+"""Files by their hash: one for the same contents, whole or not there, and never a full disk."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.errors import DiskFull
+from node.storage.archive import Archive
+
+
+def leftovers(root: Path) -> list[Path]:
+    return list((root / "incoming").iterdir())
+
+
+def test_a_stored_file_is_found_by_its_hash(tmp_path: Path) -> None:
+    """What is put is at the path of its SHA-256, byte for byte."""
+    archive = Archive(tmp_path, 0)
+    stored = archive.put(b"contents")
+    assert stored.sha256 == hashlib.sha256(b"contents").hexdigest()
+    assert stored.path == archive.path(stored.sha256)
+    assert stored.path.read_bytes() == b"contents"
+    assert stored.bytes == 8
+    assert leftovers(tmp_path) == []
+
+
+def test_pieces_make_the_same_file_as_the_whole(tmp_path: Path) -> None:
+    """A file given in pieces has the address of its joined contents."""
+    archive = Archive(tmp_path, 0)
+    assert archive.put(iter([b"con", b"", b"tents"])).sha256 == archive.put(b"contents").sha256
+
+
+def test_the_same_contents_twice_are_one_file(tmp_path: Path) -> None:
+    """Storing again changes nothing, not even when it was first stored."""
+    archive = Archive(tmp_path, 0)
+    first, second = archive.put(b"same"), archive.put(b"same")
+    assert first == second
+    assert list(archive.iterate()) == [first]
+    assert leftovers(tmp_path) == []
+
+
+def test_a_damaged_copy_is_replaced(tmp_path: Path) -> None:
+    """A stored file that has lost bytes is healed when its contents come again."""
+    archive = Archive(tmp_path, 0)
+    stored = archive.put(b"contents")
+    stored.path.write_bytes(b"con")
+    assert archive.put(b"contents").path.read_bytes() == b"contents"
+
+
+def test_a_full_disk_is_refused_before_it_is_full(tmp_path: Path) -> None:
+    """Below the watermark nothing is accepted and nothing is left behind."""
+    free_mb = shutil.disk_usage(tmp_path).free >> 20
+    archive = Archive(tmp_path, free_mb + 1000)
+    with pytest.raises(DiskFull, match="min_free_mb"):
+        archive.put(b"contents")
+    assert leftovers(tmp_path) == []
+    assert list(archive.iterate()) == []
+
+
+def test_space_that_runs_out_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that would pass the watermark with its second piece is refused and removed."""
+    archive = Archive(tmp_path, 100)
+    real = shutil.disk_usage(tmp_path)
+    sizes = iter([200 << 20, 200 << 20, 100 << 20])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=next(sizes)))
+    with pytest.raises(DiskFull):
+        archive.put(iter([b"first", b"second"]))
+    assert leftovers(tmp_path) == []
+
+
+def test_an_error_of_the_giver_leaves_nothing(tmp_path: Path) -> None:
+    """When the pieces stop with an error, the part that was written goes too."""
+
+    def break_off() -> None:
+        raise RuntimeError("the sender broke off")
+
+    archive = Archive(tmp_path, 0)
+    with pytest.raises(RuntimeError, match="broke off"), archive.incoming() as file:
+        file.write(b"half")
+        break_off()
+    assert leftovers(tmp_path) == []
+
+
+def test_a_forgotten_file_goes_with_its_owner(tmp_path: Path) -> None:
+    """An incoming file nobody holds any more is deleted."""
+    archive = Archive(tmp_path, 0)
+    file = archive.incoming()
+    file.write(b"half")
+    assert len(leftovers(tmp_path)) == 1
+    del file
+    assert leftovers(tmp_path) == []
+
+
+def test_leftovers_of_a_killed_process_are_removed_at_start(tmp_path: Path) -> None:
+    """What a process that died left unfinished is gone after the next start."""
+    script = (
+        "import os, sys, signal; from pathlib import Path\n"
+        "from node.storage.archive import Archive\n"
+        "file = Archive(Path(sys.argv[1]), 0).incoming(); file.write(b'half')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=False)
+    assert len(leftovers(tmp_path)) == 1
+    Archive(tmp_path, 0)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_second_process_leaves_work_in_progress_alone(tmp_path: Path) -> None:
+    """Opening the archive again does not touch a file that is being written."""
+    archive = Archive(tmp_path, 0)
+    with archive.incoming() as file:
+        file.write(b"con")
+        Archive(tmp_path, 0)
+        file.write(b"tents")
+        assert file.commit().path.read_bytes() == b"contents"
+
+
+def test_files_are_listed_in_the_order_they_came(tmp_path: Path) -> None:
+    """Iterating yields the oldest first, which decides who was first after a rebuild."""
+    archive = Archive(tmp_path, 0)
+    contents = [bytes([number]) * 10 for number in range(20)]
+    stored = [archive.put(data) for data in contents]
+    assert [file.sha256 for file in archive.iterate()] == [file.sha256 for file in stored]
+
+
+@pytest.mark.parametrize("address", ["", "../../etc/passwd", "A" * 64, "a" * 63, "/" * 64])
+def test_only_a_hash_is_an_address(tmp_path: Path, address: str) -> None:
+    """No path is made from anything but 64 hexadecimal digits."""
+    with pytest.raises(ValueError, match="64 lower-case hexadecimal"):
+        Archive(tmp_path, 0).path(address)
