@@ -28,6 +28,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -51,19 +52,15 @@ UNPROCESSABLE = 422
 class ChangeTypes(Protocol):
     """The kinds of change this plugin listens to."""
 
-    @property
-    def STABLE_STUDY(self) -> int: ...
-    @property
-    def ORTHANC_STARTED(self) -> int: ...
-    @property
-    def ORTHANC_STOPPED(self) -> int: ...
+    STABLE_STUDY: int
+    ORTHANC_STARTED: int
+    ORTHANC_STOPPED: int
 
 
 class ErrorCodes(Protocol):
     """The errors this plugin tells apart."""
 
-    @property
-    def UNKNOWN_RESOURCE(self) -> int: ...
+    UNKNOWN_RESOURCE: int
 
 
 class RestOutput(Protocol):
@@ -96,30 +93,28 @@ class Sdk(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """The section ``Lumbar`` of ``orthanc.json``.
+    """The section ``Lumbar`` of ``orthanc.json``; its keys stand in `read_settings`.
 
     Attributes
     ----------
     node_url : str
-        ``NodeUrl``: where the node's web interface answers.
+        Where the node's web interface answers.
     peer : str
-        ``Peer``: the name of this Orthanc in the node's configuration.
+        The name of this Orthanc in the node's configuration.
     token : str
-        The contents of the file ``TokenFile``; empty for none.
-    retry_s : float
-        ``RetrySeconds``: the longest wait before the node is told again.
-    timeout_s : float
-        ``TimeoutSeconds``: how long the node may take to answer.
+        The bearer token that the node asks for; empty for none.
+    retry_s, timeout_s : float
+        The longest wait before the node is told again; how long it may take to answer.
     stable_age_s : float
         Orthanc's own ``StableAge``.
     """
 
-    node_url: str = "http://127.0.0.1:8080"
-    peer: str = "orthanc"
-    token: str = ""
-    retry_s: float = 60.0
-    timeout_s: float = 10.0
-    stable_age_s: float = 60.0
+    node_url: str
+    peer: str
+    token: str
+    retry_s: float
+    timeout_s: float
+    stable_age_s: float
 
     def url(self, study: str) -> str:
         """Return the address at which the node is told of one study."""
@@ -135,11 +130,11 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
         With every mistake, a line each.
     """
     section: dict[str, Any] = {
-        "NodeUrl": Settings.node_url,
-        "Peer": Settings.peer,
+        "NodeUrl": "http://127.0.0.1:8080",
+        "Peer": "orthanc",
         "TokenFile": "",
-        "RetrySeconds": Settings.retry_s,
-        "TimeoutSeconds": Settings.timeout_s,
+        "RetrySeconds": 60,
+        "TimeoutSeconds": 10,
     }
     given = configuration.get("Lumbar", {})
     mistakes = [f"Lumbar.{key} is not a setting" for key in sorted(given.keys() - section.keys())]
@@ -167,57 +162,54 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
         token=token,
         retry_s=section["RetrySeconds"],
         timeout_s=section["TimeoutSeconds"],
-        stable_age_s=configuration.get("StableAge", Settings.stable_age_s),
+        stable_age_s=configuration.get("StableAge", 60),
     )
 
 
 class Ledger:
     """What is still to be told, in Orthanc's database: it survives Orthanc.
 
-    Every change is one write of one value, so there is no moment at which half of it is kept.
+    One value holds all of it, so there is no moment at which half of it is kept.
     """
 
     def __init__(self, sdk: Sdk) -> None:
         self._sdk = sdk
         self._lock = threading.Lock()  # the worker and the threads of Orthanc's REST server
-        kept = json.loads(sdk.GetGlobalProperty(LEDGER_PROPERTY, "") or "{}")
-        self._pending: dict[str, str] = kept.get("pending", {})
-        self._position: int | None = kept.get("position")
 
     @property
     def pending(self) -> dict[str, str]:
         """Orthanc's study identifier to the digest of its MR images."""
-        with self._lock:
-            return dict(self._pending)
+        return dict(self._read().get("pending", {}))
 
     @property
     def position(self) -> int | None:
         """The change up to which every study has been dealt with; None on the first start."""
-        return self._position
+        return self._read().get("position")
 
     def add(self, study: str, digest: str) -> None:
         """Keep a study until it has been answered for."""
         with self._lock:
-            if self._pending.get(study) != digest:
-                self._write({**self._pending, study: digest}, self._position)
+            self._write(pending=self.pending | {study: digest})
 
     def remove(self, study: str, digest: str) -> None:
-        """Forget a study, unless more images of it were added meanwhile."""
+        """Forget a study, unless its images have changed meanwhile."""
         with self._lock:
-            if self._pending.get(study) == digest:
-                rest = {s: d for s, d in self._pending.items() if s != study}
-                self._write(rest, self._position)
+            kept = self.pending
+            if kept.get(study) == digest:
+                del kept[study]
+                self._write(pending=kept)
 
     def move_to(self, position: int) -> None:
         """Move the position in Orthanc's log of changes forward."""
         with self._lock:
-            if position != self._position:
-                self._write(self._pending, position)
+            self._write(position=position)
 
-    def _write(self, pending: dict[str, str], position: int | None) -> None:
-        text = json.dumps({"pending": pending, "position": position})
-        self._sdk.SetGlobalProperty(LEDGER_PROPERTY, text)
-        self._pending, self._position = pending, position
+    def _read(self) -> dict[str, Any]:
+        kept: dict[str, Any] = json.loads(self._sdk.GetGlobalProperty(LEDGER_PROPERTY, "{}"))
+        return kept
+
+    def _write(self, **changed: Any) -> None:
+        self._sdk.SetGlobalProperty(LEDGER_PROPERTY, json.dumps(self._read() | changed))
 
 
 class Library:
@@ -339,9 +331,10 @@ def _reason(error: urllib.error.HTTPError) -> str:
 class Trigger:
     """The plugin at work: one thread that decides, tells and retries; callbacks only wake it."""
 
-    def __init__(self, sdk: Sdk, settings: Settings) -> None:
+    def __init__(self, sdk: Sdk, settings: Settings, tell: Callable[[str], str]) -> None:
         self._sdk = sdk
         self._settings = settings
+        self._tell_node = tell
         self._library = Library(sdk)
         self.ledger = Ledger(sdk)
         self._stable: set[str] = set()
@@ -438,14 +431,15 @@ class Trigger:
             return
 
     def _queue(self, study: str, digest: str) -> None:
-        self.ledger.add(study, digest)
+        # In this order: as soon as it stands in the ledger, the worker may say "sent".
         self._library.note(study, STATE_METADATA, "queued")
+        self.ledger.add(study, digest)
 
     def _tell(self, study: str, digest: str) -> None:
         # Before the request: once it has the study, the node may write the state itself.
         self._library.note(study, STATE_METADATA, "sent")
         try:
-            refusal = tell(self._settings, study)
+            refusal = self._tell_node(study)
         except NotTold as error:
             self._library.note(study, STATE_METADATA, f"queued: {error}, will be told again")
             self._sdk.LogWarning(f"lumbar: study {study}: {error}, will be told again")
@@ -458,10 +452,9 @@ class Trigger:
         self.ledger.remove(study, digest)
 
     def _keep_position(self) -> None:
-        """Move the ledger's position to a change so old that its study is stable and considered.
+        """Move the ledger's position, but only past changes whose studies are stable by now.
 
-        Orthanc forgets at a restart which studies were not yet stable, so their images must lie
-        behind the position.
+        Orthanc forgets at a restart which studies were not; `catch_up` has to find them.
         """
         now = time.monotonic()
         if self._seen is None:
@@ -482,7 +475,7 @@ def install(sdk: Sdk) -> Trigger | None:
     except ValueError as error:
         sdk.LogError(f"lumbar: switched off, the configuration is wrong:\n{error}")
         return None
-    trigger = Trigger(sdk, settings)
+    trigger = Trigger(sdk, settings, partial(tell, settings))
     sdk.RegisterOnChangeCallback(trigger.on_change)
     sdk.RegisterRestCallback("/lumbar/studies/([0-9a-f-]+)", trigger.on_request)
     sdk.LogWarning(f"lumbar: stable MR studies are told to {settings.node_url}")

@@ -4,6 +4,7 @@ The Orthanc side of the same conversation is ``orthanc/plugin.py``. Every reques
 short interruptions are retried by the client itself, longer ones by whoever called.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,9 @@ from typing import Any
 import structlog
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client import exceptions as refused
-from pydicom.uid import (
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-    MRImageStorage,
-)
 
 from node.config import OrthancPeer
+from node.dicom.negotiation import KEPT_CLASSES
 from node.errors import (
     DeliveryRefused,
     DestinationUnavailable,
@@ -31,9 +28,8 @@ from node.errors import (
 STATE_METADATA = 4200
 #: Seconds to connect, and between two pieces of an answer.
 TIMEOUT_S = (5.0, 60.0)
-MR_IMAGE_CLASSES = frozenset(
-    {MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage}
-)
+#: HTTP answers that will be the same next time: not DICOM, too large, not a type it takes.
+REFUSALS = frozenset({400, 413, 415})
 
 log = structlog.get_logger()
 
@@ -151,7 +147,11 @@ class _Orthanc:
         return bytes(_answered(self._client.get(path, timeout=TIMEOUT_S)).content)
 
     def read(self, path: str) -> Any:
-        return _answered(self._client.get(path, timeout=TIMEOUT_S)).json()
+        answer = self.bytes(path)
+        try:
+            return json.loads(answer)
+        except ValueError as error:  # a proxy's login page, some other server
+            raise refused.HttpError(200, "this is no Orthanc") from error
 
     def write(self, path: str, text: str) -> None:
         _answered(self._client.put(path, data=text.encode("utf-8"), timeout=TIMEOUT_S))
@@ -170,12 +170,12 @@ class _Orthanc:
             uid = self.bytes(f"instances/{series['Instances'][0]}/metadata/SopClassUid")
         except refused.ResourceNotFound:  # an image stored by a very old Orthanc
             return True
-        return uid.decode("ascii").rstrip("\0 ") in MR_IMAGE_CLASSES
+        return uid.decode("ascii").rstrip("\0 ") in KEPT_CLASSES
 
 
 @contextmanager
 def _connected(peer: OrthancPeer) -> Iterator[_Orthanc]:
-    """Open a session; what Orthanc says no to leaves as one of our errors, except 404."""
+    """Open a session; what goes wrong in it leaves as one of our errors."""
     client = OrthancApiClient(peer.url.rstrip("/") + "/", user=peer.user, pwd=_password(peer))
     where = f"Orthanc {peer.name!r} at {peer.url}"
     try:
@@ -186,12 +186,11 @@ def _connected(peer: OrthancPeer) -> Iterator[_Orthanc]:
         ) from error
     except (refused.ConnectionError, refused.TimeoutError, refused.SSLError) as error:
         raise DestinationUnavailable(f"{where} does not answer; it is tried again") from error
-    except refused.ResourceNotFound:
-        raise
+    except refused.ResourceNotFound as error:
+        raise DestinationUnavailable(f"{where} has no {error.url}: check the address") from error
     except refused.HttpError as error:
-        status = error.http_status_code or 500
-        message = f"{where} answers {status}: {error.msg}"
-        if 400 <= status < 500 and not isinstance(error, refused.Conflict):
+        message = f"{where} answers {error.http_status_code}: {error.msg}"
+        if error.http_status_code in REFUSALS:
             raise DeliveryRefused(message) from error
         raise DestinationUnavailable(message) from error
     finally:

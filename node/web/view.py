@@ -59,7 +59,6 @@ class StudyView:
 
     findings: StudyFindings
     counts: tuple[Count, ...]
-    abnormal: tuple[Finding, ...]
     rows: tuple[Row, ...]
     reasons: tuple[Note, ...]
     warnings: tuple[Note, ...]
@@ -73,9 +72,6 @@ def study_view(raw: Mapping[str, Any] | None, pages: Sequence[str]) -> StudyView
     return StudyView(
         findings=findings,
         counts=counts(findings),
-        abnormal=tuple(
-            f for g in WORST_FIRST[:2] for lv in LEVELS for f in _at(findings, lv) if f.grade is g
-        ),
         rows=tuple(
             Row(lv, _page_of(lv, pages), tuple(_cell(f) for f in _at(findings, lv)))
             for lv in LEVELS
@@ -115,6 +111,7 @@ def study_json(study: Study, deliveries: Sequence[Delivery]) -> dict[str, Any]:
         "study_uid": study.study_uid,
         "state": study.state,
         "reasons": list(study.reasons),
+        "job_id": study.job_id,
         "source": study.source,
         "instances": study.instances,
         "first_received": _as_utc(study.first_received).isoformat(),
