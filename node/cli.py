@@ -242,8 +242,7 @@ def show(
     row = node.index.study(uid)
     if row is None:
         raise Misconfigured(f"this node holds no study {uid}; see `lumbar-node studies`")
-    findings = node.findings_of(row.job_id) if row.job_id else None
-    deliveries = node.index.deliveries(uid)
+    findings, deliveries = node.findings(uid), node.deliveries(uid)
     if as_json:
         _print_json(
             {
@@ -292,12 +291,15 @@ def send(
     with Progress(console=err, transient=True, disable=as_json) as progress:
         sending = progress.add_task("sending", total=len(files))
         report = sender.send(
-            files, destination_of(to), calling, progress=lambda: progress.advance(sending)
+            files,
+            destination_of(to),
+            calling,
+            progress=lambda done, _total: progress.update(sending, completed=done),
         )
     if as_json:
-        _print_json({"sent": len(report.results), "to": to})
+        _print_json({"stored": report.stored, "to": to})
     else:
-        out.print(f"sent {len(report.results)} object(s) to {to}", highlight=False)
+        out.print(f"stored {report.stored} object(s) at {to}", highlight=False)
 
 
 @app.command()

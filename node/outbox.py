@@ -15,10 +15,16 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from node.config import Deliver
-from node.errors import DeliveryRefused, DestinationUnavailable
-from node.jobs import Step
+from node.errors import DeliveryRefused, DestinationUnavailable, Misconfigured
+from node.jobs import Desk, Step
+from node.storage.index import Index
 
 log = structlog.get_logger()
+
+#: States of a delivery that is still on its way.
+OPEN = frozenset({"pending", "waiting"})
+UNDELIVERED = "not delivered to"
+UNSENT = "no destination is configured: the results stay on this node"
 
 DeliveryState = Literal["pending", "delivered", "waiting", "refused", "dead"]
 
@@ -72,29 +78,48 @@ class Try(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """The story of one try.
+class Outbox:
+    """Puts results out to every destination, and the study's end into the index.
 
     Attributes
     ----------
     rules : Deliver
+    index : Index
+    desk : Desk
+    note : callable
+        ``(study_uid, job_id, state, reasons)``: the study's state into the index.
+    destinations_of : callable
+        A study's source to the names of the destinations that get its results.
     files_of : callable
         A study job's id to its result objects, in delivery order.
     send : callable
         ``(destination name, files)``; raises DestinationUnavailable or DeliveryRefused.
-    note : callable
-        Put a try and its outcome into the index.
-    enqueue : callable
-        Hand in a try, after so many seconds.
     """
 
     rules: Deliver
+    index: Index
+    desk: Desk
+    note: Callable[[str, str, str, Sequence[str]], None]
+    destinations_of: Callable[[str], Sequence[str]]
     files_of: Callable[[str], Sequence[Path]]
     send: Callable[[str, Sequence[Path]], None]
-    note: Callable[[Try, Outcome], None]
-    enqueue: Callable[[Try, float], None]
 
-    def __call__(self, step: Step, *told: Any) -> None:
+    def put(self, study_uid: str, job_id: str) -> None:
+        """Start a delivery to each destination; none at all ends the study here."""
+        row = self.index.study(study_uid)
+        names = self.destinations_of(row.source) if row else ()
+        for name in names:
+            self.post(study_uid, job_id, name, 1)
+        if not names:
+            self._settle(study_uid, job_id)
+
+    def post(self, study_uid: str, job_id: str, destination: str, attempt: int) -> None:
+        """Hand in one try, counted from now."""
+        this = Try(job_id, study_uid, destination, attempt, datetime.now(UTC).isoformat())
+        self._note_try(this, Outcome("pending", ""))
+        self._enqueue(this, 0.0)
+
+    def story(self, step: Step, *told: Any) -> None:
         """Try once; on a failure that may pass, hand in the next try."""
         this = Try(*told)
         outcome = Outcome(*step("send", self._try, this))
@@ -106,10 +131,10 @@ class Delivery:
             state=outcome.state,
             message=outcome.message,
         )
-        step("note", self.note, this, outcome)
+        step("note", self._note_try, this, outcome)
         if outcome.next_try_s is not None:
             following = this._replace(attempt=this.attempt + 1)
-            step("next", self.enqueue, following, outcome.next_try_s)
+            step("next", self._enqueue, following, outcome.next_try_s)
 
     def _try(self, this: Try) -> list[Any]:
         try:
@@ -118,6 +143,34 @@ class Delivery:
             age = (datetime.now(UTC) - datetime.fromisoformat(this.since)).total_seconds()
             delay = next_delay(this.attempt, age, self.rules)
             return ["dead" if delay is None else "waiting", str(error), delay]
-        except DeliveryRefused as error:
+        except (DeliveryRefused, Misconfigured) as error:
             return ["refused", str(error), None]
         return ["delivered", "", None]
+
+    def _enqueue(self, this: Try, delay_s: float) -> None:
+        self.desk.enqueue("deliver", this.job_id, *this, delay_s=delay_s)
+
+    def _note_try(self, this: Try, outcome: Outcome) -> None:
+        self.index.upsert_delivery(
+            this.study_job,
+            this.study_uid,
+            this.destination,
+            outcome.state,
+            this.attempt,
+            outcome.message,
+        )
+        if outcome.state not in OPEN:
+            self._settle(this.study_uid, this.study_job)
+
+    def _settle(self, study_uid: str, job_id: str) -> None:
+        """Put the study's end into the index once no delivery is open."""
+        row = self.index.study(study_uid)
+        deliveries = [d for d in self.index.deliveries(study_uid) if d.job_id == job_id]
+        if row is None or any(d.state in OPEN for d in deliveries):
+            return
+        lost = [d for d in deliveries if d.state != "delivered"]
+        reasons = [r for r in row.reasons if not r.startswith((UNDELIVERED, UNSENT))]
+        reasons += [f"{UNDELIVERED} {d.destination}: {d.message}" for d in lost]
+        if not deliveries:
+            reasons.append(UNSENT)
+        self.note(study_uid, job_id, "failed" if lost else "done", reasons)

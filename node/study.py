@@ -6,7 +6,7 @@ same story with a checkpoint behind every chapter, so that it survives ``kill -9
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,16 +209,16 @@ class StudyStory:
     deliver : callable
         ``(study_uid, job_id)``: put the results into the outbox.
     again : callable
-        ``(job_id, study_uid, hashes)``: the same job once more, later.
+        ``(study_uid, job_id)``: the same once more, later.
     """
 
     store: ModelStore
     settings: Report
     files_of: Callable[[list[str]], list[Path]]
     folder_of: Callable[[str], Path]
-    note: Callable[[str, str, str, list[str]], None]
+    note: Callable[[str, str, str, Sequence[str]], None]
     deliver: Callable[[str, str], None]
-    again: Callable[[str, str, list[str]], None]
+    again: Callable[[str, str], None]
 
     def __call__(self, step: Step, job_id: str, study_uid: str, hashes: list[str]) -> None:
         """Run the story for one instance set, given by the content hashes of its files."""
@@ -228,10 +228,10 @@ class StudyStory:
             findings = step("find", self._find, study_uid, hashes)
             say.info("findings made", status=findings["status"], reasons=findings["reasons"])
             step("write", self._write, job_id, hashes, findings, created)
-            step("deliver", self.deliver, study_uid, job_id)
+            step("deliver", self._deliver, study_uid, job_id, findings["reasons"])
         except RetryLater as error:
             say.warning("study waits", reason=str(error))
-            step("again", self.again, job_id, study_uid, hashes)
+            step("again", self.again, study_uid, job_id)
         except Exception as error:  # noqa: BLE001 - the worker's edge: one study never stops the node
             say.exception("study failed")
             step("failed", self.note, study_uid, job_id, "failed", [_in_words(error)])
@@ -262,6 +262,10 @@ class StudyStory:
             settings=self.settings,
             created=datetime.fromisoformat(created),
         )
+
+    def _deliver(self, study_uid: str, job_id: str, reasons: list[str]) -> None:
+        self.note(study_uid, job_id, "delivering", reasons)
+        self.deliver(study_uid, job_id)
 
 
 def _in_words(error: Exception) -> str:

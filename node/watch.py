@@ -1,7 +1,7 @@
 """Watch the studies that are being received, and start a job when one is complete."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +19,17 @@ from node.storage.index import Index, StudyRow
 log = structlog.get_logger()
 
 POLL_S = 0.5
+AGAIN_S = 60.0
+ENDED = frozenset({"done", "failed"})
 
 
-def job_id_of(study_uid: str, input_hash: str, attempt: int = 1) -> str:
+def job_id_of(study_uid: str, input_hash: str, run: int = 1) -> str:
     """Return the id of a study's job: the study and its instance set, so that twice is once.
 
-    ``attempt`` is raised only by hand (``requeue``); results keep their identities all the same.
+    ``run`` is raised when the same set is run again by hand or after a failure that passed;
+    results keep their identities all the same.
     """
-    return f"{study_uid}:{input_hash[:16]}" + (f"~{attempt}" if attempt > 1 else "")
+    return f"{study_uid}:{input_hash[:16]}" + (f"~{run}" if run > 1 else "")
 
 
 @dataclass
@@ -68,9 +71,10 @@ class Watcher:
             self._thread.join(timeout=10)
 
     def _watch(self) -> None:
+        self._reconcile()
         while not self._stopped.wait(POLL_S):
             try:
-                for row in self.index.studies_in("receiving"):
+                for row in self.index.studies(state="receiving"):
                     self.consider(row)
             except Exception:
                 log.exception("the watcher could not read the index; it tries again")
@@ -88,19 +92,66 @@ class Watcher:
         if decision.verdict == "ready" or (
             decision.verdict == "incomplete" and self.times.run_incomplete
         ):
-            self.enqueue(row.study_uid, list(decision.reasons))
+            self.enqueue(row.study_uid, decision.reasons)
         elif decision.verdict == "incomplete":
-            self.index.set_state(row.study_uid, "incomplete", list(decision.reasons))
+            self.index.set_state(row.study_uid, "incomplete", decision.reasons)
         return decision
 
-    def enqueue(self, study_uid: str, reasons: list[str], attempt: int = 1) -> str:
-        """Hand in the job for the instance set the study has now."""
+    def settled(self, study_uid: str) -> None:
+        """Decide about a study that its source calls stable."""
+        row = self.index.study(study_uid)
+        if row is not None and row.state == "receiving":
+            self.consider(row, settled=True)
+
+    def enqueue(
+        self, study_uid: str, reasons: Sequence[str], *, run: int = 1, delay_s: float = 0.0
+    ) -> None:
+        """Hand in the job for the instance set the study has now.
+
+        Parameters
+        ----------
+        study_uid : str
+        reasons : sequence of str
+            Why now; shown with the study.
+        run : int
+            Above 1 to run a set once more whose job has ended.
+        delay_s : float
+            Not before.
+        """
         hashes = sorted(i.sha256 for i in self.index.instances(study_uid))
-        job_id = job_id_of(study_uid, self.index.input_hash(study_uid), attempt)
-        self.desk.enqueue("study", job_id, job_id, study_uid, hashes)
+        job_id = job_id_of(study_uid, self.index.input_hash(study_uid), run)
+        # State first: a job that finds another job's id in the index keeps silent about itself.
+        # A crash between the two lines is mended by `_reconcile`.
         self.index.set_state(study_uid, "queued", reasons, job_id=job_id)
+        self.desk.enqueue("study", job_id, job_id, study_uid, hashes, delay_s=delay_s)
         log.info("study queued", study_uid=study_uid, job_id=job_id, instances=len(hashes))
-        return job_id
+
+    def run_again(self, study_uid: str, job_id: str) -> None:
+        """Run a study once more after a failure that may pass."""
+        run = int(job_id.partition("~")[2] or 1) + 1
+        self.enqueue(study_uid, ["waiting: it is tried again"], run=run, delay_s=AGAIN_S)
+
+    def requeue(self, study_uid: str) -> None:
+        """Run a study once more because a person says so."""
+        stem = job_id_of(study_uid, self.index.input_hash(study_uid))
+        runs = [j for j in self.desk.jobs(stem) if j.queue == "study"]
+        self.enqueue(study_uid, ["requeued by hand"], run=len(runs) + 1)
+
+    def note(self, study_uid: str, job_id: str, state: str, reasons: Sequence[str]) -> None:
+        """Put a job's state into the index, unless a newer job has taken the study over."""
+        row = self.index.study(study_uid)
+        if row is None or row.job_id != job_id:
+            return
+        self.index.set_state(study_uid, state, reasons)
+        its_set = job_id_of(study_uid, self.index.input_hash(study_uid))
+        if state in ENDED and not job_id.startswith(its_set):
+            self.index.set_state(study_uid, "receiving", ["images arrived during the analysis"])
+
+    def _reconcile(self) -> None:
+        """Hand in what a crash kept from being handed in."""
+        for row in self.index.studies(state="queued"):
+            if row.job_id is None or self.desk.job(row.job_id) is None:
+                self.enqueue(row.study_uid, row.reasons)
 
     def _decide(self, row: StudyRow, *, settled: bool) -> Decision:
         now = datetime.now(UTC)

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE = {"spine", "errors", "config"}
-PARTS = {"inference", "results", "dicom", "storage", "phantom", "web"}
+PARTS = {"inference", "results", "dicom", "storage", "phantom"}
 FILES = sorted((ROOT / "node").rglob("*.py"))
 
 # Where a third-party package may be imported. What is not listed may be imported anywhere.

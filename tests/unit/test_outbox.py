@@ -1,14 +1,20 @@
 """The outbox's decisions, without an engine: when to try again, and when to stop."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from node.config import Deliver
 from node.errors import DeliveryRefused, DestinationUnavailable
-from node.outbox import Delivery, Outcome, Try, next_delay
+from node.outbox import Outbox, Try, next_delay
+from node.storage.index import DeliveryRow, StudyRow
+
+if TYPE_CHECKING:
+    from node.jobs import Desk
+    from node.storage.index import Index
 
 RULES = Deliver(first_retry_s=5, last_retry_s=3600, give_up_after_s=7200)
 FIRST = Try("study:1", "1.2.3", "pacs", 1, "2026-01-01T00:00:00+00:00")
@@ -44,65 +50,90 @@ def test_a_repeated_decision_is_the_same() -> None:
     assert next_delay(4, 10, RULES) == next_delay(4, 10, RULES)
 
 
-class Recorder:
-    """Runs steps at once and remembers what the delivery did."""
+class Ledger:
+    """Remembers what the outbox put into the index and handed in; answers as both."""
 
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
-        self.noted: list[Outcome] = []
-        self.enqueued: list[tuple[Try, float]] = []
+    def __init__(self) -> None:
+        self.rows: dict[str, DeliveryRow] = {}
+        self.enqueued: list[tuple[str, float]] = []
+        self.ended: list[tuple[str, tuple[str, ...]]] = []
 
-    def step(self, _name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
+    def upsert_delivery(self, job: str, uid: str, to: str, *rest: Any) -> None:
+        state, attempts, message = rest
+        self.rows[to] = DeliveryRow(job, uid, to, state, attempts, message, datetime.now(UTC))
 
-    def send(self, _destination: str, _files: Any) -> None:
-        if self.error:
-            raise self.error
+    def deliveries(self, _uid: str) -> tuple[DeliveryRow, ...]:
+        return tuple(self.rows.values())
 
-    def run(self, rules: Deliver, this: Try) -> None:
-        Delivery(
-            rules=rules,
-            files_of=lambda _job: [Path("sr.dcm")],
-            send=self.send,
-            note=lambda _try, outcome: self.noted.append(outcome),
-            enqueue=lambda following, delay: self.enqueued.append((following, delay)),
-        )(self.step, *this)
+    def study(self, uid: str) -> StudyRow:
+        now = datetime.now(UTC)
+        return StudyRow(uid, "delivering", ("as found",), "study:1", "PACS", now, now, 3, None)
+
+    def enqueue(self, _queue: str, job_id: str, *_told: Any, delay_s: float = 0.0) -> None:
+        self.enqueued.append((job_id, delay_s))
+
+    def note(self, _uid: str, _job: str, state: str, reasons: Sequence[str]) -> None:
+        self.ended.append((state, tuple(reasons)))
 
 
-def test_a_delivered_result_is_done() -> None:
-    """Success is noted and nothing more is handed in."""
-    seen = Recorder(None)
-    seen.run(RULES, FIRST)
+def tried(error: Exception | None, rules: Deliver = RULES) -> Ledger:
+    """Run one try whose sending raises ``error``, and return what was noted."""
+    ledger = Ledger()
 
-    assert [o.state for o in seen.noted] == ["delivered"]
+    def send(_destination: str, _files: Sequence[Path]) -> None:
+        if error:
+            raise error
+
+    outbox = Outbox(
+        rules=rules,
+        index=cast("Index", ledger),
+        desk=cast("Desk", ledger),
+        note=ledger.note,
+        destinations_of=lambda _source: ["pacs"],
+        files_of=lambda _job: [Path("sr.dcm")],
+        send=send,
+    )
+    outbox.story(lambda _name, function, *arguments: function(*arguments), *FIRST)
+    return ledger
+
+
+def test_a_delivered_result_ends_the_study() -> None:
+    """Success is noted, nothing more is handed in, and the study is done for its own reasons."""
+    seen = tried(None)
+
+    assert seen.rows["pacs"].state == "delivered"
+    assert seen.ended == [("done", ("as found",))]
     assert not seen.enqueued
 
 
 def test_a_refusal_is_never_repeated() -> None:
     """What the PACS refuses for good waits for a person, with the PACS's words."""
-    seen = Recorder(DeliveryRefused("0xA900: not its SOP class"))
-    seen.run(RULES, FIRST)
+    seen = tried(DeliveryRefused("0xA900: not its SOP class"))
 
-    assert seen.noted == [Outcome("refused", "0xA900: not its SOP class")]
+    assert seen.rows["pacs"].state == "refused"
+    assert seen.ended == [
+        ("failed", ("as found", "not delivered to pacs: 0xA900: not its SOP class"))
+    ]
     assert not seen.enqueued
 
 
 def test_an_unreachable_destination_is_tried_again_later() -> None:
-    """The next try has the next number, the same beginning, and a delay."""
-    seen = Recorder(DestinationUnavailable("no answer"))
-    seen.run(RULES.model_copy(update={"give_up_after_s": 1e12}), FIRST)
+    """The next try has the next number and a delay, and the study is not at its end."""
+    seen = tried(
+        DestinationUnavailable("no answer"), RULES.model_copy(update={"give_up_after_s": 1e12})
+    )
 
-    ((following, delay),) = seen.enqueued
-    assert following == FIRST._replace(attempt=2)
-    assert following.job_id == "study:1/deliver/pacs/2"
+    ((job_id, delay),) = seen.enqueued
+    assert job_id == "study:1/deliver/pacs/2"
     assert 5 <= delay <= 6.25
-    assert seen.noted[0].state == "waiting"
+    assert seen.rows["pacs"].state == "waiting"
+    assert not seen.ended
 
 
 def test_after_the_configured_age_it_is_dead() -> None:
     """Dead letters are visible and stay until they are requeued."""
-    seen = Recorder(DestinationUnavailable("no answer"))
-    seen.run(RULES, FIRST)  # first tried years ago
+    seen = tried(DestinationUnavailable("no answer"))  # first tried years ago
 
-    assert seen.noted[0].state == "dead"
+    assert seen.rows["pacs"].state == "dead"
+    assert [state for state, _ in seen.ended] == ["failed"]
     assert not seen.enqueued

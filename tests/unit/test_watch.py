@@ -1,0 +1,190 @@
+"""The watcher's decisions, with an index and a desk of a few lines."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from node.config import Complete
+from node.errors import NotAssessable
+from node.jobs import Job
+from node.spine.anatomy import Role
+from node.spine.instances import InstanceRow
+from node.storage.index import StudyRow
+from node.watch import Watcher, job_id_of
+
+if TYPE_CHECKING:
+    from node.jobs import Desk
+    from node.storage.archive import Archive
+    from node.storage.index import Index
+
+NOW = datetime.now(UTC)
+STUDY = "1.2.3"
+QUIET = StudyRow(STUDY, "receiving", (), None, "PACS", NOW, NOW - timedelta(seconds=70), 2, None)
+
+
+class World:
+    """An index, a desk, an archive and headers, all in one."""
+
+    def __init__(self, row: StudyRow, roles: frozenset[Role] | None = frozenset(Role)) -> None:
+        self.row = row
+        self.roles = roles
+        self.images = ["a", "b"]
+        self.handed_in: list[tuple[Any, ...]] = []
+        self.read = 0
+
+    def watcher(self, times: Complete | None = None, open_associations: int = 0) -> Watcher:
+        return Watcher(
+            times=times or Complete(),
+            index=cast("Index", self),
+            archive=cast("Archive", self),
+            desk=cast("Desk", self),
+            roles_of=self.roles_of,
+            open_associations=lambda _uid: open_associations,
+        )
+
+    def roles_of(self, _paths: Sequence[Path]) -> frozenset[Role]:
+        self.read += 1
+        if self.roles is None:
+            raise NotAssessable("no usable series")
+        return self.roles
+
+    def path(self, sha256: str) -> Path:
+        return Path(sha256)
+
+    def study(self, _uid: str) -> StudyRow:
+        return self.row
+
+    def studies(self, *, state: str) -> tuple[StudyRow, ...]:
+        return (self.row,) if self.row.state == state else ()
+
+    def instances(self, _uid: str) -> list[InstanceRow]:
+        return [InstanceRow(i, "s", STUDY, "c", "t", i, 1, "PACS", NOW) for i in self.images]
+
+    def input_hash(self, _uid: str) -> str:
+        return ("".join(self.images) + "0" * 64)[:64]
+
+    def set_state(
+        self, _uid: str, state: str, reasons: Sequence[str] = (), job_id: str | None = None
+    ) -> None:
+        self.row = replace(
+            self.row, state=state, reasons=tuple(reasons), job_id=job_id or self.row.job_id
+        )
+
+    def enqueue(self, _queue: str, job_id: str, *told: Any, delay_s: float = 0.0) -> None:
+        self.handed_in.append((job_id, told[-1], delay_s))
+
+    def job(self, job_id: str) -> Job | None:
+        known = any(job_id == j for j, *_ in self.handed_in)
+        return Job(job_id, "study", "SUCCESS") if known else None
+
+    def jobs(self, prefix: str) -> list[Job]:
+        return [Job(j, "study", "ERROR") for j, *_ in self.handed_in if j.startswith(prefix)]
+
+
+def test_a_quiet_study_with_all_roles_is_handed_in_with_its_instance_set() -> None:
+    """The job's id is the study and its set, and the job gets exactly that set."""
+    world = World(QUIET)
+
+    world.watcher().consider(world.row)
+
+    job_id = job_id_of(STUDY, world.input_hash(STUDY))
+    assert world.handed_in == [(job_id, ["a", "b"], 0.0)]
+    assert (world.row.state, world.row.job_id) == ("queued", job_id)
+
+
+def test_headers_are_read_only_when_the_study_is_quiet_and_once_a_set() -> None:
+    """Looking at every header twice a second would cost more than the analysis."""
+    world = World(replace(QUIET, last_received=NOW), roles=frozenset())
+    watcher = world.watcher()
+    watcher.consider(world.row)
+    assert world.read == 0
+
+    for _ in range(3):
+        watcher.consider(QUIET)
+    assert world.read == 1
+
+    world.images.append("c")
+    watcher.consider(QUIET)
+    assert world.read == 2
+
+
+def test_an_open_association_waits() -> None:
+    """The sender is not done, however long it has been silent."""
+    world = World(QUIET)
+
+    decision = world.watcher(open_associations=1).consider(world.row)
+
+    assert decision.verdict == "wait"
+    assert not world.handed_in
+
+
+def test_a_study_that_stays_incomplete_runs_only_if_the_site_wants_it() -> None:
+    """Partial results are a choice; without it the study stands there with its reasons."""
+    late = replace(QUIET, last_received=NOW - timedelta(seconds=1000))
+    wants, refuses = World(late, frozenset({Role.SAGITTAL_T2})), World(late, None)
+
+    wants.watcher(Complete(run_incomplete=True)).consider(late)
+    refuses.watcher(Complete(run_incomplete=False)).consider(late)
+
+    assert wants.row.state == "queued"
+    assert refuses.row.state == "incomplete"
+    assert "no sagittal T1 series" in refuses.row.reasons
+    assert not refuses.handed_in
+
+
+def test_a_source_that_calls_the_study_stable_is_believed() -> None:
+    """Orthanc has waited already: no second quiet time, and no open association counts."""
+    world = World(replace(QUIET, last_received=NOW))
+
+    world.watcher(open_associations=1).settled(STUDY)
+
+    assert world.row.state == "queued"
+
+
+def test_a_crash_between_state_and_job_is_mended() -> None:
+    """Queued in the index but unknown to the engine: it is handed in at the next start."""
+    world = World(replace(QUIET, state="queued", job_id="lost"))
+    watcher = world.watcher()
+
+    watcher._reconcile()
+    watcher._reconcile()
+
+    assert len(world.handed_in) == 1
+
+
+def test_images_that_came_during_the_analysis_open_the_study_again() -> None:
+    """The result stands, and the larger set gets its own job."""
+    world = World(QUIET)
+    watcher = world.watcher()
+    watcher.consider(world.row)
+    job_id = world.row.job_id or ""
+    world.images.append("c")
+
+    watcher.note(STUDY, job_id, "done", [])
+
+    assert world.row.state == "receiving"
+
+
+def test_a_superseded_job_does_not_speak_for_the_study() -> None:
+    """An old job that ends late must not overwrite what the newer one says."""
+    world = World(replace(QUIET, state="running", job_id="newer"))
+
+    world.watcher().note(STUDY, "older", "failed", ["?"])
+
+    assert world.row.state == "running"
+
+
+def test_a_requeued_study_is_a_new_run_of_the_same_set() -> None:
+    """By hand, or after a failure that may pass: the number goes up, the set stays."""
+    world = World(QUIET)
+    watcher = world.watcher()
+    watcher.consider(world.row)
+    first = world.row.job_id or ""
+
+    watcher.requeue(STUDY)
+    assert world.row.job_id == f"{first}~2"
+    watcher.run_again(STUDY, f"{first}~2")
+    assert world.row.job_id == f"{first}~3"
+    assert world.handed_in[-1][2] > 0
