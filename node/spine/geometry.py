@@ -16,6 +16,8 @@ Image = NDArray[np.float32]
 
 #: How far direction cosines may be from orthogonal unit vectors.
 SKEW = 0.01
+#: Cosine of the largest tilt, 60 degrees, at which a plane still counts as axial.
+STEEPEST_AXIAL = 0.5
 #: Rows or columns beyond this are not an MR image (../shared/spec, SEC-05).
 MATRIX = 4096
 
@@ -134,8 +136,8 @@ def grid(
     """Return a square-pixel grid inside ``plane``, turned so that it reads the same in every study.
 
     The grid's column axis is whichever of the plane's four in-plane half-axes lies closest to
-    ``right``; its row axis is the remaining one that points most to the feet or, in an axial
-    plane, to the back. The grid is a flip or transposition of the image, never a rotation:
+    ``right``; its row axis is the remaining one, turned to the feet or, in an axial plane, to
+    the back. The grid is a flip or transposition of the image, never a rotation:
     what the scanner angled stays angled.
 
     Parameters
@@ -155,8 +157,12 @@ def grid(
     best = int(np.argmax([float(a @ right) for a in axes]))
     across = axes[best]
     others = axes[2:] if best < 2 else axes[:2]
-    down_hint = np.array([0.0, 0.3, -1.0])  # to the feet; in an axial plane, to the back
-    down = max(others, key=lambda a: float(a @ down_hint))
+    # An axial plane along L5/S1 rises to the back by 40 degrees and more: only its normal tells
+    # that "down" is the back there, and not the feet.
+    normal = np.abs(plane.normal)
+    is_axial = normal[2] >= STEEPEST_AXIAL and normal[2] >= normal[0]
+    towards = np.array([0.0, 1.0, 0.0] if is_axial else [0.0, 0.0, -1.0])
+    down = max(others, key=lambda a: float(a @ towards))
     rows, columns = shape
     middle = centre - plane.distance(centre) * plane.normal
     corner = middle - across * spacing * (columns - 1) / 2 - down * spacing * (rows - 1) / 2
@@ -208,12 +214,12 @@ def _substeps(count: int, block: int) -> Vector:
 def bilinear(image: Image, column: Vector, row: Vector) -> Image:
     """Interpolate an image (rows, columns) at pixel positions; 0 outside it."""
     rows, columns = image.shape
-    padded = np.pad(image.astype(np.float32, copy=False), 1)
-    c = np.clip(column + 1, 0, columns + 0.999)
-    r = np.clip(row + 1, 0, rows + 0.999)
+    padded = np.pad(image.astype(np.float32, copy=False), ((1, 2), (1, 2)))
+    c = np.clip(column + 1, 0, columns + 1)
+    r = np.clip(row + 1, 0, rows + 1)
     c0, r0 = c.astype(np.intp), r.astype(np.intp)
     fc, fr = (c - c0).astype(np.float32), (r - r0).astype(np.float32)
-    flat, width = padded.ravel(), columns + 2
+    flat, width = padded.ravel(), columns + 3
     at = r0 * width + c0
     top = flat[at] * (1 - fc) + flat[at + 1] * fc
     below = flat[at + width] * (1 - fc) + flat[at + width + 1] * fc
