@@ -384,6 +384,8 @@ class Trigger:
                 if not caught_up:
                     self.catch_up()
                     caught_up = True
+                    where = self._settings.node_url
+                    self._sdk.LogWarning(f"lumbar: stable MR studies are told to {where}")
                 is_all_told = self.step()
             except Exception as error:  # noqa: BLE001 - the edge: this thread must go on
                 self._sdk.LogError(f"lumbar: {type(error).__name__}: {error}")
@@ -478,7 +480,6 @@ def install(sdk: Sdk) -> Trigger | None:
     trigger = Trigger(sdk, settings, partial(tell, settings))
     sdk.RegisterOnChangeCallback(trigger.on_change)
     sdk.RegisterRestCallback("/lumbar/studies/([0-9a-f-]+)", trigger.on_request)
-    sdk.LogWarning(f"lumbar: stable MR studies are told to {settings.node_url}")
     return trigger
 
 

@@ -146,6 +146,13 @@ class OrthancServer:
             self._process.wait(timeout=10)
         self._process = None
 
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(timeout=10)
+        self._process = None
+
     def get(self, path: str) -> Any:
         """Return the JSON answer of a REST path such as ``/studies``."""
         answer = requests.get(f"{self.url}{path}", timeout=20)
