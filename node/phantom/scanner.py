@@ -1,0 +1,190 @@
+"""From painted canvases to images: slabs, coil, k-space, noise.
+
+Every slice is sampled at its acquired resolution, given complex noise, and interpolated by zero
+filling in k-space, as a scanner does: the fine ringing and the grain of the noise come from there.
+"""
+
+import numpy as np
+from scipy import fft
+from scipy.ndimage import map_coordinates, uniform_filter1d
+
+from node.phantom.canvas import Canvas
+from node.phantom.contrast import Array
+from node.phantom.curve import Curve, Vector
+from node.phantom.protocol import Pose, Scan
+from node.phantom.trunk import Landmarks
+from node.spine.anatomy import Role
+from node.spine.geometry import Plane
+
+_LATTICE = 5.0  # mm between the points at which the curved coordinates are computed exactly
+_SHEETS = (1 / 6, 1 / 2, 5 / 6)  # places within an axial slab
+
+
+class Scanner:
+    """Scans one patient.
+
+    Parameters
+    ----------
+    curve : Curve
+    pose : Pose
+    column : Canvas
+        In spine coordinates.
+    trunk : Canvas
+        In anatomical coordinates (-z, y, x).
+    marks : Landmarks
+    """
+
+    def __init__(
+        self, curve: Curve, pose: Pose, column: Canvas, trunk: Canvas, marks: Landmarks
+    ) -> None:
+        self._curve, self._pose, self._marks = curve, pose, marks
+        self._column, self._trunk = column, trunk
+        self._rough, self._fine, self._cover = trunk.alpha, column.alpha, column.alpha
+
+    def scan(self, scan: Scan, channel: int, rng: np.random.Generator) -> list[Array]:
+        """Return the images (rows, columns) float32 of a series, whole numbers 0 to 4095."""
+        self._prepare(scan, channel)
+        raw = [self._slice(scan, plane) for plane in scan.planes]
+        peak = float(np.percentile(np.concatenate([r[::3, ::3].ravel() for r in raw]), 99.0))
+        images = [
+            _reconstruct(r / peak, plane, scan.noise, rng)
+            for r, plane in zip(raw, scan.planes, strict=True)
+        ]
+        sparse = np.concatenate([i[::3, ::3].ravel() for i in images])
+        top = float(np.percentile(sparse, 99.5))
+        return [
+            np.clip(np.rint((i / top) ** scan.gamma * scan.brightness), 0, 4095) for i in images
+        ]
+
+    def _prepare(self, scan: Scan, channel: int) -> None:
+        """Average the canvases over the slice thickness where an axis runs along the slab."""
+        sagittal = scan.role is not Role.AXIAL_T2
+        size = max(1, round(scan.thickness / self._trunk.spacing))
+        axis = 2 if sagittal else 0
+        self._rough = uniform_filter1d(self._trunk.channels[channel], size, axis=axis)
+        self._fine, self._cover = self._column.channels[channel], self._column.alpha
+        if sagittal:
+            size = max(1, round(scan.thickness / self._column.spacing))
+            self._fine = uniform_filter1d(self._fine, size, axis=2)
+            self._cover = uniform_filter1d(self._cover, size, axis=2)
+
+    def _slice(self, scan: Scan, plane: Plane) -> Array:
+        """Return the mean signal of a slab on the acquired grid, weighed by the coil."""
+        shape = _grid(plane, scan.resolution)
+        fine = np.zeros(shape, np.float32)
+        cover = np.zeros(shape, np.float32)
+        lattice = self._lattice(plane, 0.0)
+        parts = self._slab(scan, plane, lattice)
+        for spine in parts:
+            self._add_column(fine, cover, spine)
+        places = np.stack([-lattice[..., 2], lattice[..., 1], lattice[..., 0]], axis=-1)
+        # The trunk is coarse: it is sampled coarsely too, then refined.
+        index = _index(self._trunk, places, _grid(plane, 0.9 * self._trunk.spacing))
+        rough = map_coordinates(self._rough, index, order=1)
+        signal = fine / len(parts) + (1 - cover / len(parts)) * _stretch(rough, shape)
+        return signal * _stretch(self._sensitivity(scan, lattice), shape)
+
+    def _slab(self, scan: Scan, plane: Plane, lattice: Vector) -> list[Vector]:
+        """Return the curved coordinates of the sheets whose mean is the slice."""
+        if scan.role is not Role.AXIAL_T2:
+            return [self._curve.from_anatomy(lattice)]
+        # Exact on the slab's two faces; what lies between is interpolated.
+        low, high = (
+            self._curve.from_anatomy(self._lattice(plane, sign * scan.thickness / 2))
+            for sign in (-1.0, 1.0)
+        )
+        return [low + part * (high - low) for part in _SHEETS]
+
+    def _lattice(self, plane: Plane, offset: float) -> Vector:
+        """Return anatomical points of a coarse lattice over a slice's field of view."""
+        ends = plane.rows * plane.row_spacing, plane.columns * plane.column_spacing
+        n, m = (int(np.ceil(e / _LATTICE)) + 1 for e in ends)
+        down = np.linspace(0, ends[0], n)[:, None, None] * plane.along_column
+        across = np.linspace(0, ends[1], m)[None, :, None] * plane.along_row
+        return self._pose.to_anatomy(plane.origin + offset * plane.normal + down + across)
+
+    def _add_column(
+        self,
+        fine: Array,
+        cover: Array,
+        spine: Vector,
+    ) -> None:
+        """Add the column's signal where the slice meets its canvas."""
+        index = _index(self._column, spine, (fine.shape[0], fine.shape[1]))
+        inside = np.ones(fine.shape, bool)
+        for axis, size in enumerate(self._column.shape):
+            inside &= (index[axis] > -1) & (index[axis] < size)
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        if not rows.size:
+            return
+        cut = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        index = np.ascontiguousarray(index[:, cut[0], cut[1]])
+        fine[cut] += map_coordinates(self._fine, index, order=1)
+        cover[cut] += map_coordinates(self._cover, index, order=1)
+
+    def _sensitivity(self, scan: Scan, anatomy: Vector) -> Array:
+        """Return the coil's weight at anatomical points: falls from the back of the patient."""
+        coil, marks = scan.coil, self._marks
+        h, y = -anatomy[..., 2], anatomy[..., 1]
+        depth = np.clip(np.interp(h, marks.h, marks.back) - y, 0, None)
+        weight = coil.floor + (1 - coil.floor) * np.exp(-depth / coil.reach)
+        weight *= 0.25 + 0.75 * np.exp(-(((h - coil.centre_h) / coil.length) ** 2))
+        for k, (a, b, c, d) in enumerate(coil.waves, start=1):
+            weight *= 1 + a * np.sin(k * h / 90 + 9 * c) * np.cos(k * y / 80 + 9 * d + 9 * b)
+        if coil.saturation is not None:
+            edge = np.interp(h, marks.h, marks.y) - 62
+            band = 1 / (1 + np.exp(-(y - edge) / 5.0))
+            weight *= coil.saturation + (1 - coil.saturation) * band
+        return weight.astype(np.float32)
+
+
+def _grid(plane: Plane, resolution: float) -> tuple[int, int]:
+    """Return the acquired matrix: never finer than the image."""
+    return (
+        min(plane.rows, round(plane.rows * plane.row_spacing / resolution)),
+        min(plane.columns, round(plane.columns * plane.column_spacing / resolution)),
+    )
+
+
+def _stretch(lattice: Array, shape: tuple[int, int]) -> Array:
+    """Refine a lattice to pixels, linearly.
+
+    The lattice spans the whole field of view, one pixel more than from first to last centre.
+    """
+    out = lattice.astype(np.float32)
+    for axis, count in enumerate(shape):
+        at = np.arange(count) / count * (out.shape[axis] - 1)
+        low = np.minimum(at.astype(int), out.shape[axis] - 2)
+        part = (at - low).astype(np.float32)
+        part = part[:, None] if axis == 0 else part
+        first = out.take(low, axis)
+        out = first + part * (out.take(low + 1, axis) - first)
+    return out
+
+
+def _index(canvas: Canvas, places: Vector, shape: tuple[int, int]) -> Array:
+    """Return voxel indices (3, rows, columns) of a slice from its lattice of places (s, v, u)."""
+    index = np.empty((3, *shape), np.float32)
+    for k in range(3):
+        index[k] = _stretch((places[..., k] - canvas.low[k]) / canvas.spacing, shape)
+    return index
+
+
+def _reconstruct(signal: Array, plane: Plane, noise: float, rng: np.random.Generator) -> Array:
+    """Add complex noise and interpolate to the plane's matrix by zero filling; magnitude."""
+    n, m = signal.shape
+    grain = rng.standard_normal((2, n, m), dtype=np.float32) * np.float32(noise)
+    space = fft.fftshift(fft.fft2(signal + grain[0] + 1j * grain[1]))
+    window = [_taper(k) for k in (n, m)]
+    space *= window[0][:, None] * window[1]
+    full = np.zeros((plane.rows, plane.columns), np.complex64)
+    r, c = plane.rows // 2 - n // 2, plane.columns // 2 - m // 2
+    full[r : r + n, c : c + m] = space
+    scale = np.float32(plane.rows * plane.columns / (n * m))
+    return np.asarray(np.abs(fft.ifft2(fft.ifftshift(full))) * scale, dtype=np.float32)
+
+
+def _taper(count: int) -> Array:
+    """A mild filter against ringing: 1 in the middle of k-space, 0.5 at its edge."""
+    k = np.abs(np.arange(count) - count // 2) / (count / 2)
+    return (1 - 0.5 * np.clip((k - 0.4) / 0.6, 0, 1) ** 2).astype(np.float32)

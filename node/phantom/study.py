@@ -1,0 +1,202 @@
+"""A phantom study: volumes to train and test on, DICOM only when asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+
+from node.phantom import column as bones
+from node.phantom.canal import (
+    Sac,
+    paint_fat,
+    paint_flavum,
+    paint_foramina,
+    paint_recesses,
+    paint_sac,
+)
+from node.phantom.canvas import Canvas, Grain
+from node.phantom.contrast import Array, Weighting, signals
+from node.phantom.headers import Identity, build_datasets
+from node.phantom.options import StudyOptions
+from node.phantom.patient import Patient, make_patient
+from node.phantom.protocol import Pose, Scan, draw_pose, draw_scans
+from node.phantom.scanner import Scanner
+from node.phantom.severity import complete, draw, grade
+from node.phantom.trunk import Landmarks, paint_trunk
+from node.spine.anatomy import LEVELS, FindingKey, Grade, Level, Role
+from node.spine.volume import Slice, Volume, ordered
+
+Point = tuple[float, float, float]
+
+_COLUMN_SPACING, _TRUNK_SPACING = 0.7, 1.5
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known about one finding.
+
+    Attributes
+    ----------
+    grade : Grade
+    severity : float
+        0 to 1, continuous; the grade is where it falls (`node.phantom.severity`).
+    point_mm : (x, y, z)
+        LPS, mm: where a radiologist would mark it.
+    """
+
+    grade: Grade
+    severity: float
+    point_mm: Point
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomStudy:
+    """A synthetic study with known findings.
+
+    Attributes
+    ----------
+    seed : int
+    study_uid : str
+    volumes : dict of Role to Volume
+    truth : dict of FindingKey to Truth
+        Always all 25.
+    levels_mm : dict of Level to (x, y, z)
+        Centres of the discs, LPS, mm.
+    patient, pose, scans
+        How it was made.
+    """
+
+    seed: int
+    study_uid: str
+    volumes: dict[Role, Volume]
+    truth: dict[FindingKey, Truth]
+    levels_mm: dict[Level, Point]
+    patient: Patient
+    pose: Pose
+    scans: dict[Role, Scan]
+    options: StudyOptions
+
+    def datasets(self) -> list[Dataset]:
+        """Return the study as complete DICOM data sets, series by series, slices in order."""
+        identity = Identity(self.seed, self.options)
+        return [
+            ds
+            for role, volume in self.volumes.items()
+            for ds in build_datasets(identity, volume, self.scans[role])
+        ]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the study as Part 10 files, one folder a series; return their paths."""
+        paths = []
+        for ds in self.datasets():
+            path = folder / ds.SeriesInstanceUID / f"{ds.SOPInstanceUID}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ds.save_as(path, enforce_file_format=True)
+            paths.append(path)
+        return paths
+
+
+def make_study(seed: int, *, options: StudyOptions | None = None) -> PhantomStudy:
+    """Make the study of a seed: the same seed and options give the same bytes.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative.
+    options : StudyOptions, optional
+
+    Raises
+    ------
+    ValueError
+        A severity in the options is not between 0 and 1.
+    """
+    options = options or StudyOptions()
+    draws = [np.random.default_rng([seed, k]) for k in range(8)]
+    severities = complete(options.severities, draw(draws[0], balanced=options.balanced))
+    patient = make_patient(draws[1], severities)
+    pose = draw_pose(draws[2])
+    scans = draw_scans(draws[3], patient, pose, options)
+    channels = _channels(scans)
+    odd = draws[4].random() < 0.12
+    table = signals(
+        tuple(channels),
+        draws[4],
+        fatty=patient.fatty_marrow,
+        jitter=0.22 if odd else 0.08,
+    )
+    column = paint_column(patient, table, draws[5])
+    trunk, marks = _paint_trunk(patient, table, draws[6])
+    scanner = Scanner(patient.curve, pose, column, trunk, marks)
+    identity = Identity(seed, options)
+    volumes = {}
+    for role, scan in scans.items():
+        rng = np.random.default_rng([seed, 100 + list(Role).index(role)])
+        images = scanner.scan(scan, list(channels).index(scan.weighting), rng)
+        volumes[role] = _volume(identity, scan, images)
+    truth = {
+        key: Truth(grade(value), value, _point(pose.to_lps(patient.point(*key))))
+        for key, value in severities.items()
+    }
+    levels = {lv: _point(pose.to_lps(patient.disc_centre(lv))) for lv in LEVELS}
+    return PhantomStudy(
+        seed, identity.study_uid, volumes, truth, levels, patient, pose, scans, options
+    )
+
+
+def _channels(scans: dict[Role, Scan]) -> dict[Weighting, None]:
+    """Return the distinct weightings, in order."""
+    return dict.fromkeys(scan.weighting for scan in scans.values())
+
+
+def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Canvas:
+    """Return the painted spine, in spine coordinates."""
+    low = (patient.discs[1].s - 8.0, -46.0, -46.0)
+    high = (patient.discs[11].s + 10.0, 54.0, 46.0)
+    canvas = Canvas(low, high, _COLUMN_SPACING, table)
+    fine = Grain(rng, reach=3.0, power=1.0)
+    broad = Grain(rng, reach=14.0, power=1.8)
+    sac = Sac(patient)
+    movable = [k for k, body in enumerate(patient.bodies[:-1]) if not body.is_sacral and k > 0]
+    paint_fat(canvas, patient, broad)
+    paint_sac(canvas, patient, sac, rng)
+    for k in movable:
+        paint_foramina(canvas, patient, k)
+    for disc in patient.discs[1:]:
+        bones.paint_disc(canvas, disc, fine)
+    for k, body in enumerate(patient.bodies):
+        around = (
+            patient.discs[k - 1] if k > 0 else None,
+            patient.discs[k] if k < len(patient.discs) else None,
+        )
+        bones.paint_body(canvas, body, around, (fine, broad), rng)
+    for k in movable:
+        bones.paint_arch(canvas, patient, k, (fine, broad))
+        paint_flavum(canvas, patient, k)
+    for k in movable:
+        paint_recesses(canvas, patient, sac, k)
+    return canvas
+
+
+def _paint_trunk(
+    patient: Patient, table: Array, rng: np.random.Generator
+) -> tuple[Canvas, Landmarks]:
+    """Return the painted trunk around the spine, in anatomical coordinates."""
+    middle = patient.curve.to_anatomy(patient.discs[6].s, 0, 0)
+    low = (-float(middle[2]) - 175.0, float(middle[1]) - 165.0, float(middle[0]) - 106.0)
+    high = (-float(middle[2]) + 175.0, float(middle[1]) + 125.0, float(middle[0]) + 106.0)
+    canvas = Canvas(low, high, _TRUNK_SPACING, table)
+    grains = Grain(rng, reach=2.5, power=1.0), Grain(rng, reach=9.0, power=1.8)
+    return canvas, paint_trunk(canvas, patient, grains, rng)
+
+
+def _volume(identity: Identity, scan: Scan, images: list[Array]) -> Volume:
+    slices = [
+        Slice(plane, image.astype(np.float32), identity.instance_uid(scan.role, k))
+        for k, (plane, image) in enumerate(zip(scan.planes, images, strict=True))
+    ]
+    return ordered(scan.role, identity.series_uid(scan.role), identity.frame_uid(scan.role), slices)
+
+
+def _point(p: np.ndarray) -> Point:
+    return float(p[0]), float(p[1]), float(p[2])
