@@ -147,11 +147,7 @@ class _Orthanc:
         return bytes(_answered(self._client.get(path, timeout=TIMEOUT_S)).content)
 
     def read(self, path: str) -> Any:
-        answer = self.bytes(path)
-        try:
-            return json.loads(answer)
-        except ValueError as error:  # a proxy's login page, some other server
-            raise refused.HttpError(200, "this is no Orthanc") from error
+        return _parsed(self.bytes(path))
 
     def write(self, path: str, text: str) -> None:
         _answered(self._client.put(path, data=text.encode("utf-8"), timeout=TIMEOUT_S))
@@ -159,7 +155,7 @@ class _Orthanc:
     def store(self, path: Path) -> tuple[str, str]:
         """Return Orthanc's verdict on a file, and its identifier of the instance."""
         answer = self._client.post("instances", data=path.read_bytes(), timeout=TIMEOUT_S)
-        stored = _answered(answer).json()
+        stored = _parsed(_answered(answer).content)
         return stored["Status"], stored.get("ID", "")
 
     def is_mr(self, series: dict[str, Any]) -> bool:
@@ -184,7 +180,7 @@ def _connected(peer: OrthancPeer) -> Iterator[_Orthanc]:
         raise DestinationUnavailable(
             f"{where} does not let user {peer.user!r} in: check orthanc.user and password_file"
         ) from error
-    except (refused.ConnectionError, refused.TimeoutError, refused.SSLError) as error:
+    except (refused.ConnectionError, refused.TimeoutError) as error:
         raise DestinationUnavailable(f"{where} does not answer; it is tried again") from error
     except refused.ResourceNotFound as error:
         raise DestinationUnavailable(f"{where} has no {error.url}: check the address") from error
@@ -203,6 +199,13 @@ def _answered(answer: Any) -> Any:
     if answer is None:
         raise refused.ConnectionError
     return answer
+
+
+def _parsed(answer: bytes) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError as error:  # a proxy's login page, some other server
+        raise refused.HttpError(200, "what is no answer of an Orthanc") from error
 
 
 def _changed(peer: OrthancPeer, study_id: str) -> RetryLater:
