@@ -4,8 +4,8 @@ Colours are of Okabe and Ito's colour-blind-safe set; a grade is also told by it
 """
 
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
-from math import ceil
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -65,47 +65,48 @@ class Canvas:
         words = drawable(words)
         while width is not None and size > 9 and font(size).getlength(words) > width:
             size -= 1
-        outline = {"stroke_width": ceil(size / 12), "stroke_fill": BLACK} if halo else {}
-        if bold:
-            outline = {"stroke_width": 1 if size > 30 else 0.5, "stroke_fill": colour}
-            if halo:
-                self.draw.text(
-                    at, words, colour, font(size), anchor, stroke_width=3, stroke_fill=BLACK
-                )
-        self.draw.text(at, words, colour, font(size), anchor, **outline)
+        if halo:
+            self.draw.text(at, words, BLACK, font(size), anchor, stroke_width=3)
+        weight = (1.0 if size > 30 else 0.5) if bold else 0.0
+        self.draw.text(at, words, colour, font(size), anchor, stroke_width=weight)
         return float(font(size).getlength(words))
 
-    def paragraph(
-        self, box: Box, words: str, size: int, colour: Colour = TEXT, *, smallest: int = 13
-    ) -> float:
-        """Draw wrapped text inside a box, smaller until it fits; return where it ends (y).
+    def paragraphs(self, box: Box, texts: Sequence[str], size: int) -> None:
+        """Draw wrapped paragraphs inside a box, smaller until they fit (13 at the least).
 
-        Text that does not fit at the smallest size ends in "..." at a word.
+        What does not fit even then is left out, and the last line says how much that is.
         """
         left, top, right, bottom = box
-        lines = wrapped(words, size, right - left)
-        while len(lines) * size * 1.3 > bottom - top and size > smallest:
+        blocks = [wrapped(words, size, right - left) for words in texts]
+        while sum(map(len, blocks)) * line_height(size) > bottom - top and size > 13:
             size -= 1
-            lines = wrapped(words, size, right - left)
-        room = max(1, int((bottom - top) / (size * 1.3)))
-        if len(lines) > room:
-            lines = [*lines[: room - 1], _shortened(lines[room - 1], size, right - left)]
-        for i, line in enumerate(lines):
-            self.draw.text((left, top + i * size * 1.3), line, colour, font(size))
-        return top + len(lines) * size * 1.3
+            blocks = [wrapped(words, size, right - left) for words in texts]
+        room = int((bottom - top) / line_height(size))
+        if sum(map(len, blocks)) > room:
+            blocks = _as_many_as_fit(blocks, room)
+        for i, line in enumerate(line for block in blocks for line in block):
+            at = (left, top + i * line_height(size))
+            self.draw.text(at, line, FAINT, font(size))
 
     def bar(self, box: Box, finding: Finding) -> None:
-        """Draw the three class probabilities as one bar, side by side in their colours."""
+        """Draw the three class probabilities as one bar: normal/mild, moderate, severe, in percent.
+
+        The reported grade is bright, the others dark; a number stands where there is room for it.
+        """
         left, top, right, bottom = box
         percents = wording.percents(finding)
         start = left
         for grade in GRADES:
             end = start + (right - left) * percents[grade] / 100
-            if end - start >= 1.5:
-                colour = COLOURS[grade]
-                if grade is not finding.grade:
-                    colour = (colour[0] // 2, colour[1] // 2, colour[2] // 2)
-                self.draw.rectangle((start, top, end - 1.5, bottom), fill=colour)
+            if end - start >= 2:
+                red, green, blue = COLOURS[grade]
+                is_reported = grade is finding.grade
+                fill = (red, green, blue) if is_reported else (red // 3, green // 3, blue // 3)
+                self.draw.rectangle((start, top, end - 2, bottom), fill=fill)
+                if end - start >= 26:
+                    at = ((start + end) / 2 - 1, (top + bottom) / 2)
+                    ink = BLACK if is_reported else TEXT
+                    self.text(at, f"{percents[grade]:.0f}", 16, ink, anchor="mm")
             start = end
 
     def shape(self, at: tuple[float, float], radius: float, grade: Grade | None) -> None:
@@ -151,27 +152,32 @@ class Canvas:
             size = 26 if sides in ("L", "R") else 20
             self.text((x, y), sides, size, TEXT, anchor=anchor, halo=True)
 
-    def result(self, box: Box, finding: Finding, side: str = "") -> None:
+    def result(self, box: Box, finding: Finding) -> None:
         """Draw one finding: side letter, shape, grade in words, probability, bar."""
         left, top, right, bottom = box
         self.draw.rectangle(box, fill=PANEL)
-        middle = top + (bottom - top) * (0.36 if finding.is_assessed else 0.5)
+        middle = top + (21 if finding.is_assessed else (bottom - top) / 2)
+        is_narrow = right - left < 300
         x = left + 10
-        if side:
-            x += self.text((x, middle), side, 28, TEXT, anchor="lm", bold=True) + 10
-        self.shape((x + 13, middle), 13, finding.grade)
-        x += 36
+        if side := letter(finding):
+            x += self.text((x, middle), side, 26, TEXT, anchor="lm", bold=True) + 8
+        self.shape((x + 12, middle), 12, finding.grade)
+        x += 31
+        colour = COLOURS[finding.grade]
         if finding.grade is None:
-            self.text(
-                (x, middle), "Not assessed", 24, COLOURS[None], anchor="lm", width=right - x - 8
-            )
+            self.text((x, middle), "Not assessed", 24, colour, anchor="lm", width=right - x - 8)
             return
         certainty = wording.certainty(finding)
-        room = right - x - 10 - font(24).getlength(certainty) - 10
-        colour = COLOURS[finding.grade]
-        self.text((x, middle), finding.grade.label, 26, colour, anchor="lm", bold=True, width=room)
-        self.text((right - 10, middle), certainty, 24, TEXT, anchor="rm")
-        self.bar((left + 10, bottom - 17, right - 10, bottom - 8), finding)
+        size = 20 if is_narrow else 27
+        self.text((x, middle), finding.grade.label, size, colour, anchor="lm", bold=True)
+        self.text((right - 10, middle), certainty, 20 if is_narrow else 24, anchor="rm")
+        self.bar((left + 10, bottom - 24, right - 10, bottom - 7), finding)
+
+
+def letter(finding: Finding) -> str:
+    """Return a finding's side as the letter on the page, empty for the canal."""
+    side = finding.condition.side
+    return side.value[0].upper() if side else ""
 
 
 def drawable(words: str) -> str:
@@ -198,7 +204,16 @@ def wrapped(words: str, size: int, width: float) -> list[str]:
     return lines
 
 
-def _shortened(line: str, size: int, width: float) -> str:
-    while line and font(size).getlength(f"{line} ...") > width:
-        line = line.rpartition(" ")[0]
-    return f"{line} ..."
+def line_height(size: int) -> float:
+    """Return the distance between lines of a font size, in pixels."""
+    return size * 1.3
+
+
+def _as_many_as_fit(blocks: list[list[str]], room: int) -> list[list[str]]:
+    """Return the first paragraphs that leave a line to say how many are missing."""
+    kept: list[list[str]] = []
+    while sum(map(len, kept)) + len(blocks[len(kept)]) < room:
+        kept.append(blocks[len(kept)])
+    if not kept:
+        return [[*blocks[0][: room - 1], "... (in full in the report)"]]
+    return [*kept, [f"... and {len(blocks) - len(kept)} more in the report"]]

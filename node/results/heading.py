@@ -4,20 +4,15 @@ Patient and study come from one source header. Text keeps its characters (re-enc
 a date, number or code that its value representation does not allow is left empty.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
-import numpy as np
-from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.uid import UID
-from pydicom.valuerep import PersonName, validate_value
 
 from node.config import Report
+from node.results.attributes import copied, number
 from node.results.codes import code
 from node.results.identity import MANUFACTURER, MODEL_NAME, Identity, model_device_uid
 from node.spine.findings import StudyFindings
@@ -197,62 +192,6 @@ def heading(
         settings=settings.model_dump_json(),
     )
     return Heading(study, sources, findings, identity, settings, _local(created, study))
-
-
-def copied(source: Dataset, keywords: Sequence[str]) -> Dataset:
-    """Return the attributes of a source header that are there and legal, text as unicode."""
-    part = Dataset()
-    for keyword in keywords:
-        try:
-            value = source.get(keyword)
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError):
-            continue
-        if value is None or value == "":
-            continue
-        vr = source[keyword].VR
-        if vr == "PN":
-            value = PersonName(str(value))
-        elif vr == "SQ":
-            value = deepcopy(value)
-        elif vr not in ("LO", "SH", "LT", "ST", "UT") and not _is_legal(vr, value):
-            continue
-        setattr(part, keyword, value)
-    return part
-
-
-def number(source: Dataset, keyword: str, default: int = 0) -> int:
-    """Return a whole number of a header, or the default where it is absent or broken."""
-    try:
-        return int(source.get(keyword) or default)
-    except (ValueError, TypeError):
-        return default
-
-
-def numbers(source: Dataset, keyword: str) -> tuple[float, ...]:
-    """Return a header's finite numbers, or none where they are absent or broken."""
-    value = copied(source, (keyword,)).get(keyword)
-    several = value if isinstance(value, MultiValue) else [] if value is None else [value]
-    return tuple(float(v) for v in several if np.isfinite(float(v)))
-
-
-def text(source: Dataset, keyword: str) -> str:
-    """Return a header's text, or nothing where it is absent or broken."""
-    return str(copied(source, (keyword,)).get(keyword, ""))
-
-
-def is_standard(source: Dataset) -> bool:
-    """Tell whether an instance is of a SOP class of the standard."""
-    return not UID(str(source.SOPClassUID)).is_private
-
-
-def _is_legal(vr: str, value: Any) -> bool:
-    single = value if isinstance(value, (MultiValue, list)) else [value]
-    try:
-        for item in single:
-            validate_value(vr, str(item), pydicom_config.RAISE)
-    except ValueError:
-        return False
-    return True
 
 
 def _local(created: datetime, study: Dataset) -> datetime:

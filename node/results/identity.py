@@ -57,7 +57,7 @@ class Identity:
         return self._of_this_run(kind, "series")
 
     def report_series_uid(self) -> str:
-        """Return the series of a study's reports: one for all runs, so that viewers show the newest."""
+        """Return the series of all reports of a study, so that a viewer shows the newest."""
         return derived_uid(self.study_uid, "report series")
 
     def tracking_uid(self, key: FindingKey) -> str:

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from node.results.canvas import BLACK, COLOURS, FAINT, TEXT, Canvas
+from node.results.canvas import (
+    BLACK,
+    COLOURS,
+    FAINT,
+    TEXT,
+    Box,
+    Canvas,
+    letter,
+    line_height,
+    wrapped,
+)
 from node.results.locator import draw_axial_plane, draw_levels
 from node.results.scene import Scene, Source
 from node.results.view import View, view
@@ -19,6 +29,7 @@ from node.spine.volume import Slice, Volume
 
 RING_MM = 4.5
 TITLE = 28
+RESULT = 66
 
 #: Left, top, width, height of each panel, its title and result included.
 Place = tuple[int, int, int, int]
@@ -30,7 +41,7 @@ LOCATOR: Place = (684, 600, 328, 392)
 
 NAMES = {
     Role.SAGITTAL_T1: "sag T1",
-    Role.SAGITTAL_T2: "sag T2",
+    Role.SAGITTAL_T2: "sag T2/STIR",
     Role.AXIAL_T2: "axial T2",
 }
 
@@ -73,22 +84,23 @@ class _LevelPage:
     def panel(self, place: Place, title: str, findings: Sequence[Finding], mm: float) -> None:
         """Draw one picture with the rings of its findings, and their results below it."""
         x, y, width, height = place
-        strip = 68 if height > 400 else 60
-        size = (width, height - TITLE - strip)
+        size = (width, height - TITLE - RESULT)
         shown = next((s for f in findings if (s := self.scene.slice_of(f))), None)
         self._title(place, title, shown)
         self.canvas.draw.rectangle((x, y + TITLE, x + width - 1, y + TITLE + size[1]), fill=BLACK)
         if shown is not None:
             self._picture((x, y + TITLE), shown, findings, mm, size)
-        each = width / len(findings)
+        self._results(place, findings)
+        picture = (x, y + TITLE, x + width, y + height - RESULT)
+        self._reasons(picture, findings, is_over=shown is not None)
+
+    def _results(self, place: Place, findings: Sequence[Finding]) -> None:
+        x, y, width, height = place
+        gap = 4
+        each = (width - gap * (len(findings) - 1)) / len(findings)
         for i, finding in enumerate(findings):
-            left, right = x + i * each, x + (i + 1) * each
-            gap = 2 if len(findings) > 1 else 0
-            top = y + height - strip
-            box = (left + gap * i, top, right - 1 - gap * (1 - i), y + height)
-            self.canvas.result(box, finding, _letter(finding))
-            if not finding.is_assessed:
-                self._reason((left, y + TITLE, right, top), finding, is_over=shown is not None)
+            left = x + i * (each + gap)
+            self.canvas.result((left, y + height - RESULT, left + each - 1, y + height), finding)
 
     def locator(self, place: Place) -> None:
         """Draw the sagittal with all levels and the planes of this page's axial slices."""
@@ -98,7 +110,7 @@ class _LevelPage:
         if located is None:
             words = "No sagittal series to show the levels on."
             self.canvas.draw.rectangle((x, y + TITLE, x + width, y + height), fill=BLACK)
-            self.canvas.paragraph((x + 16, y + 60, x + width - 16, y + height), words, 20, FAINT)
+            self.canvas.paragraphs((x + 16, y + 60, x + width - 16, y + height), [words], 20)
             return
         at = (x, y + TITLE)
         self._where(place, located.slice, "")
@@ -139,7 +151,7 @@ class _LevelPage:
             outwards = -1 if side is Side.RIGHT else 1
             self.canvas.text(
                 (x + outwards * (radius + 12), y),
-                _letter(finding),
+                letter(finding),
                 22,
                 colour,
                 anchor="mm",
@@ -161,22 +173,27 @@ class _LevelPage:
         )
         self.canvas.text((x + width, y + TITLE / 2), words, 17, FAINT, anchor="rm")
 
-    def _reason(
-        self, box: tuple[float, float, float, float], finding: Finding, *, is_over: bool
-    ) -> None:
-        """Write why a finding is not assessed, in the empty panel or at the picture's foot."""
+    def _reasons(self, box: Box, findings: Sequence[Finding], *, is_over: bool) -> None:
+        """Write why findings are not assessed: in the empty panel, or at the picture's foot."""
         left, top, right, bottom = box
-        if is_over:
-            top = bottom - 74
-            self.canvas.draw.rectangle((left, top, right - 1, bottom - 1), fill=(0, 0, 0))
-        words = finding.reason or "no reason given"
-        at = (left + 12, top + (8 if is_over else 90), right - 12, bottom - 6)
-        self.canvas.paragraph(at, words, 20, FAINT)
-
-
-def _letter(finding: Finding) -> str:
-    side = finding.condition.side
-    return side.value[0].upper() if side else ""
+        each = (right - left) / len(findings)
+        missing = [
+            (left + i * each, left + (i + 1) * each, f.reason or "no reason given")
+            for i, f in enumerate(findings)
+            if not f.is_assessed
+        ]
+        if len(missing) == len(findings) and len({why for _, _, why in missing}) == 1:
+            missing = [(left, right, missing[0][2])]
+        for start, end, why in missing:
+            words = f"Not assessed: {why}"
+            inner = end - start - 28
+            start_y = top + 60
+            if is_over:
+                needed = len(wrapped(words, 19, inner)) * line_height(19) + 16
+                start_y = bottom - min(needed, (bottom - top) / 2)
+                self.canvas.draw.rectangle((start, start_y, end - 1, bottom - 1), fill=BLACK)
+            at = (start + 14, start_y + 8, start + 14 + inner, bottom)
+            self.canvas.paragraphs(at, [words], 19 if is_over else 21)
 
 
 def _point(finding: Finding, shown: Slice) -> Vector | None:

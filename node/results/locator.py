@@ -5,7 +5,7 @@ import numpy as np
 from node.results.canvas import COLOURS, FAINT, TEXT, Canvas
 from node.results.scene import Scene
 from node.results.view import View
-from node.spine.anatomy import Level
+from node.spine.anatomy import Grade, Level
 from node.spine.geometry import Plane
 
 _LINE = (120, 220, 255)
@@ -28,10 +28,12 @@ def draw_levels(
             continue
         x, y = at[0] + column, at[1] + row
         is_current = level is current
-        colour = COLOURS[scene.worst(level)] if current is None else TEXT if is_current else FAINT
-        canvas.ring((x, y), 5 if current else 7, scene.worst(level))
-        canvas.text(
-            (min(x + 14, at[0] + width - 60), y),
+        grade = scene.worst(level)
+        colour = COLOURS[grade] if current is None else TEXT if is_current else FAINT
+        canvas.ring((x, y), 5 if current else 7, grade)
+        start = min(x + 14, at[0] + width - 90)
+        end = start + canvas.text(
+            (start, y),
             level.label,
             size + 4 if is_current else size,
             colour,
@@ -39,6 +41,8 @@ def draw_levels(
             bold=is_current or current is None,
             halo=True,
         )
+        if current is None and grade in (Grade.MODERATE, Grade.SEVERE):
+            canvas.shape((end + 14, y), 10, grade)
 
 
 def draw_axial_plane(canvas: Canvas, at: tuple[int, int], located: View, axial: Plane) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from node.results import wording
+from node.results.attributes import number
 from node.results.canvas import FAINT, MARGIN, PAGE, WARNING, Canvas
-from node.results.heading import number
 from node.results.identity import MODEL_NAME
 from node.results.view import View, view, whole
 from node.spine.anatomy import GRADES, ConditionGroup, Grade, Level, Role
@@ -19,6 +19,7 @@ Source = tuple[str, int | None]
 
 HEADER = 64
 FOOTER = 28
+LOCATOR_RIM_MM = 55.0
 
 
 class Scene:
@@ -78,18 +79,17 @@ class Scene:
         """Return the sagittal picture on which the levels are shown, cropped to the spine."""
         points = self.level_points()
         middle = np.mean(list(points.values()), axis=0) if points else None
-        at = points.get(level) if level else None
-        found = self.sagittal(at if at is not None else middle)
+        found = self.sagittal(points.get(level, middle) if level else middle)
         if found is None:
             return None
         volume, shown = found
         full = whole(volume, shown, size)
-        if len(points) < 2:
+        if middle is None or len(points) < 2:
             return full
-        places = [full.plane.to_pixel(p)[1] for p in points.values()]
-        mm = full.plane.row_spacing
-        wanted = (max(places) - min(places)) * mm + 110.0
-        return view(volume, shown, centre=middle, mm=min(mm, wanted / size[1]), size=size)
+        rows = [full.place(p)[1] for p in points.values()]
+        height = (max(rows) - min(rows)) * full.plane.row_spacing + 2 * LOCATOR_RIM_MM
+        mm = min(full.plane.row_spacing, height / size[1])
+        return view(volume, shown, centre=middle, mm=mm, size=size)
 
     def where(self, shown: Slice) -> str:
         """Return how a reader finds a slice again: ``Se 4 Im 12``."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from node.results.heading import numbers, text
+from node.results.attributes import numbers, text
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 The columns run as in an axial image: the patient's right is on the left.
 """
 
+from collections import Counter
+
 from PIL import Image
 
 from node.results import wording
 from node.results.canvas import BLACK, COLOURS, FAINT, MARGIN, PAGE, PANEL, Canvas
 from node.results.locator import draw_levels
 from node.results.scene import FOOTER, Scene, Source
-from node.spine.anatomy import GRADES, Condition, Level
+from node.spine.anatomy import GRADES, Condition, Grade, Level
 from node.spine.findings import Finding
 
 COLUMNS: tuple[tuple[Condition, str, str], ...] = (
@@ -21,7 +23,13 @@ COLUMNS: tuple[tuple[Condition, str, str], ...] = (
 )
 PICTURE = (MARGIN, 72, 372, 916)
 GRID_LEFT, GRID_TOP = 396, 72
-LEVEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, HEAD_HEIGHT = 76, 108, 106, 58
+LEVEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, HEAD_HEIGHT = 76, 108, 122, 58
+
+
+ADVICE = (
+    f"{wording.NUMBERING} Percent: the model's probability of the grade shown. "
+    "Columns as in an axial image: patient right on the left."
+)
 
 
 def draw(scene: Scene) -> tuple[Image.Image, tuple[Source, ...]]:
@@ -40,7 +48,7 @@ def _picture(canvas: Canvas, scene: Scene) -> tuple[Source, ...]:
     located = scene.locator(None, (width, height))
     if located is None:
         words = "No sagittal series to show the levels on."
-        canvas.paragraph((x + 24, y + 60, x + width - 24, y + height), words, 22, FAINT)
+        canvas.paragraphs((x + 24, y + 60, x + width - 24, y + height), [words], 22)
         return ()
     canvas.view((x, y), located)
     draw_levels(canvas, (x, y), located, scene, current=None, size=22)
@@ -68,12 +76,14 @@ def _cell(canvas: Canvas, left: float, top: float, finding: Finding) -> None:
     colour = COLOURS[finding.grade]
     tint = tuple(int(b + (c - b) * 0.14) for b, c in zip(PANEL, colour, strict=True))
     canvas.draw.rectangle((left, top, right, bottom), fill=tint if finding.grade else PANEL)
-    canvas.shape((middle, top + 24), 14, finding.grade)
     words = finding.grade.label if finding.grade else "Not assessed"
-    width = CELL_WIDTH - 10
-    canvas.text((middle, top + 56), words, 20, colour, anchor="mm", bold=True, width=width)
+    is_abnormal = finding.grade in (Grade.MODERATE, Grade.SEVERE)
+    size = 20 if is_abnormal else 19
+    canvas.shape((middle, top + 30), 16 if is_abnormal else 14, finding.grade)
+    width = CELL_WIDTH - 8
+    canvas.text((middle, top + 66), words, size, colour, anchor="mm", bold=is_abnormal, width=width)
     if finding.is_assessed:
-        canvas.text((middle, top + 83), wording.certainty(finding), 20, anchor="mm")
+        canvas.text((middle, top + 95), wording.certainty(finding), 20, anchor="mm")
 
 
 def _notes(canvas: Canvas, scene: Scene) -> None:
@@ -86,21 +96,18 @@ def _notes(canvas: Canvas, scene: Scene) -> None:
         words = f"{count} {grade.label.lower() if grade else 'not assessed'}"
         canvas.shape((x + 10, top + 14), 9, grade)
         x += 28 + canvas.text((x + 26, top + 14), words, 19, anchor="lm") + 22
-    box = (GRID_LEFT, top + 40, PAGE - MARGIN, PAGE - FOOTER - 8)
-    y = box[1]
-    for words in _reasons(scene):
-        y = canvas.paragraph((box[0], y, box[2], box[3] - 72), words, 19, FAINT) + 4
-    advice = f"{wording.NUMBERING} Probability is the model's own. Patient right is on the left."
-    canvas.paragraph((box[0], box[3] - 64, box[2], box[3]), advice, 18, FAINT)
+    bottom = PAGE - FOOTER - 8
+    right = PAGE - MARGIN
+    canvas.paragraphs((GRID_LEFT, top + 40, right, bottom - 80), _reasons(scene), 19)
+    canvas.paragraphs((GRID_LEFT, bottom - 72, right, bottom), [ADVICE], 18)
 
 
 def _reasons(scene: Scene) -> list[str]:
-    """Return each distinct reason once, with how many findings it covers, then the warnings."""
-    counts: dict[str, int] = {}
-    for finding in scene.findings.findings:
-        if not finding.is_assessed:
-            reason = finding.reason or "no reason given"
-            counts[reason] = counts.get(reason, 0) + 1
-    lines = [f"{count} not assessed: {reason}" for reason, count in counts.items()]
-    warned = [f for f in scene.findings.findings if f.is_assessed]
-    return lines + [f"{wording.name(f)}: {words}" for f in warned for words in f.warnings]
+    """Return each distinct reason and warning once, with how many findings it covers."""
+    findings = scene.findings.findings
+    reasons = Counter(f.reason or "no reason given" for f in findings if not f.is_assessed)
+    warnings = Counter(words for f in findings if f.is_assessed for words in f.warnings)
+    return [
+        *(f"{count} not assessed: {reason}" for reason, count in reasons.items()),
+        *(f"{count} with a warning: {warning}" for warning, count in warnings.items()),
+    ]

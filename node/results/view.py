@@ -56,8 +56,6 @@ def view(volume: Volume, shown: Slice, *, centre: Vector, mm: float, size: tuple
     """Return ``size`` (width, height) pixels of a slice at ``mm`` a pixel, around a patient point.
 
     The frame moves inwards where it would leave the image, so that the page shows anatomy.
-    Contrast comes from the pixels in the frame, brightened less where the volume says they are
-    background.
     """
     width, height = size
     right = _RIGHT[volume.role]
@@ -152,6 +150,14 @@ def _resampled(shown: Slice, plane: Plane) -> NDArray[np.float32]:
 
 
 def _eight_bit(values: NDArray[np.float32], volume: Volume) -> NDArray[np.uint8]:
+    """Window the frame: black where the volume is, white at the frame's own brightest structure.
+
+    White follows the frame, since a window for the whole volume (skin fat, coil flare) drowns the
+    roots in the fluid; it stays within a factor of the volume's, so that noise is not stretched.
+    """
     low, high = volume.window()
-    scaled = np.clip((values - low) / (high - low), 0.0, 1.0)
+    white = low + np.clip(
+        float(np.percentile(values, 99.6)) - low, 0.5 * (high - low), 1.3 * (high - low)
+    )
+    scaled = np.clip((values - low) / (white - low), 0.0, 1.0)
     return np.ascontiguousarray(np.round(scaled * 255)).astype(np.uint8)
