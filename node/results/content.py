@@ -3,7 +3,7 @@
 Source: PS3.16 TID 1500, 1600, 1002 and 1004, 1204; IHE AI Results.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from highdicom.sr import CodedConcept, ContainerContentItem, ContentItem, UIDRefContentItem
 from pydicom.dataset import Dataset
