@@ -17,6 +17,7 @@ What is promised, and by what:
 
 # ruff: noqa: D102, N802 - names of Orthanc's SDK
 import hashlib
+import http.client
 import importlib
 import json
 import re
@@ -315,7 +316,7 @@ def tell(settings: Settings, study: str) -> str:
         if error.code == UNPROCESSABLE:
             return reason
         raise NotTold(f"the node answers {error.code}: {reason}") from error
-    except OSError as error:  # URLError and timeouts
+    except (OSError, http.client.HTTPException) as error:  # OSError: URLError and timeouts too
         cause = getattr(error, "reason", error)
         raise NodeSilent(f"the node at {settings.node_url} does not answer: {cause}") from error
 
