@@ -1,0 +1,107 @@
+"""A node's parts for the web pages, as a few rows in memory."""
+
+# ruff: noqa: ARG002 - these parts know one study only
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from node.errors import LumbarError
+from node.spine.anatomy import ALL_FINDINGS, GRADES, FindingKey, Grade, Role
+from node.spine.findings import Finding, ModelUse, SeriesUse, StudyFindings
+
+STUDY_UID = "1.2.840.113619.2.55.3.604688119.971"
+ORTHANC_ID = "a4e399de-6e50ec02-254e5a63-81f90102-7bb5d5d3"
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+
+
+def findings_json(
+    differing: Mapping[FindingKey, Grade | str], study_uid: str = STUDY_UID
+) -> dict[str, Any]:
+    """Return a ``findings.json``: all normal, but for some grades or reasons."""
+    findings = [_finding(key, differing.get(key, Grade.NORMAL_MILD)) for key in ALL_FINDINGS]
+    return StudyFindings(
+        study_uid,
+        "0.0.0",
+        tuple(findings),
+        models=(ModelUse("severity_canal", "7", "ab" * 32, "CPUExecutionProvider"),),
+        series={Role.SAGITTAL_T2: SeriesUse("1.2.3.4", 0.875, ("TE 102 ms",))},
+        other_series={"1.2.3.5": "localizer"},
+        timings_ms={"read": 812.4},
+    ).to_json()
+
+
+def _finding(key: FindingKey, said: Grade | str) -> Finding:
+    if not isinstance(said, Grade):
+        return Finding(*key, reason=said)
+    return Finding(*key, grade=said, probabilities={g: 0.8 if g is said else 0.1 for g in GRADES})
+
+
+@dataclass(frozen=True)
+class Study:
+    """A row of the work list."""
+
+    study_uid: str = STUDY_UID
+    state: str = "done"
+    reasons: tuple[str, ...] = ()
+    job_id: str | None = "job"
+    source: str = "orthanc:pacs"
+    instances: int = 87
+    first_received: datetime = datetime(2026, 11, 23, 3, 1, tzinfo=UTC)
+    last_received: datetime = datetime(2026, 11, 23, 3, 2, tzinfo=UTC)
+
+
+def study(**changed: Any) -> Study:
+    """Return a row that differs from the usual one in something."""
+    return Study(**changed)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One destination."""
+
+    destination: str = "pacs"
+    state: str = "delivered"
+    attempts: int = 1
+    message: str = ""
+
+
+@dataclass
+class Parts:
+    """`node.web.parts.WebParts`, by hand."""
+
+    rows: Sequence[Study] = (Study(),)
+    told: Mapping[str, Any] | None = None
+    pages: Mapping[str, bytes] = field(default_factory=dict)
+    delivered: Sequence[Delivery] = ()
+    status: str = "ok"
+    trouble: LumbarError | None = None
+    triggers: list[tuple[str, str]] = field(default_factory=list)
+
+    def studies(self) -> Sequence[Study]:
+        return self.rows
+
+    def study(self, study_uid: str) -> Study | None:
+        return next((row for row in self.rows if row.study_uid == study_uid), None)
+
+    def findings(self, study_uid: str) -> Mapping[str, Any] | None:
+        return self.told
+
+    def page_names(self, study_uid: str) -> Sequence[str]:
+        return list(self.pages)
+
+    def page(self, study_uid: str, name: str) -> bytes | None:
+        return self.pages[name]
+
+    def deliveries(self, study_uid: str) -> Sequence[Delivery]:
+        return self.delivered
+
+    def orthanc_trigger(self, peer: str, orthanc_id: str) -> None:
+        if peer != "pacs":
+            raise KeyError(peer)
+        if self.trouble:
+            raise self.trouble
+        self.triggers.append((peer, orthanc_id))
+
+    def health(self) -> Mapping[str, Any]:
+        return {"status": self.status, "version": "0.0.0"}
