@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from models.augment import Warp, field_of_view, looks
-from models.data import STEP, Case, reach_mm
+from models.data import STEP, Case
 from node.inference.coordinate import STRIDE
+from node.inference.instance import reach_mm
 from node.inference.severity import CROP, REACH
 from node.spine.anatomy import LEVELS, ROLE_OF, ConditionGroup
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from node.inference.canonical import canonical
-from node.inference.instance import NEAR_MM, places
+from node.inference.instance import places, reach_mm
 from node.inference.severity import Spot, prepare
-from node.phantom import make_study
+from node.phantom import PhantomStudy, StudyOptions, make_study
+from node.phantom.options import Coverage
 from node.spine.anatomy import GRADES, ROLE_OF, ConditionGroup
 from node.spine.volume import Volume
 
@@ -30,6 +31,10 @@ STEP = 200.0
 
 #: The first seed of each set; no set comes near the next one.
 SEEDS = {"train": 0, "validation": 500_000, "test": 900_000}
+
+
+#: Coverage of every twelfth training study.
+_SHORTENED: dict[int, Coverage] = {3: "sacrum_cut", 9: "off_centre"}
 
 
 def build(work: Path, part: str, count: int, processes: int = 2) -> list[Path]:
@@ -64,6 +69,14 @@ def _write(job: tuple[int, Path]) -> None:
     partial.rename(file)
 
 
+def study_of(seed: int) -> PhantomStudy:
+    """Return the study of a seed: grades balanced, and of the training one in six cut short."""
+    coverage: Coverage = "full"
+    if seed < SEEDS["validation"]:
+        coverage = _SHORTENED.get(seed % 12, "full")
+    return make_study(seed, options=StudyOptions(balanced=True, coverage=coverage))
+
+
 def case(seed: int) -> Case:
     """Return one phantom study as arrays.
 
@@ -73,7 +86,7 @@ def case(seed: int) -> Case:
     ``crops`` (P, 5, 144, 144) uint8 around the true point, ``grade`` (P,) 0 to 2, or -1 where no
     slice shows the place, ``severity`` (P,) 0 to 1.
     """
-    study = make_study(seed)
+    study = study_of(seed)
     arrays: Case = {}
     for role, volume in study.volumes.items():
         stack = canonical(volume)
@@ -98,11 +111,6 @@ def case(seed: int) -> Case:
             )
             arrays[f"{group.short}.crops"] = _crops(volume, group, distance, at)
     return arrays
-
-
-def reach_mm(spacing: float) -> float:
-    """Return how far from the nearest slice a point still counts as shown, mm."""
-    return max(0.6 * spacing, NEAR_MM)
 
 
 def _crops(

@@ -1,4 +1,4 @@
-"""Every stage on unseen phantoms, through the node's own code, beside a constant that knows nothing.
+"""Every stage on unseen phantoms, by the node's own code, beside a constant that knows nothing.
 
 Stage 1 and the whole pipeline start from the volumes; stages 2 and 3 are measured on the true
 slice and the true point, so that each stage's number is its own.
@@ -19,15 +19,14 @@ from rich.progress import track
 from rich.table import Table
 
 from models import metrics
-from models.data import SEEDS, load, reach_mm
+from models.data import SEEDS, load, study_of
 from node.inference.canonical import Stack, canonical
 from node.inference.coordinate import find_points
-from node.inference.instance import Place, find_slices, places
+from node.inference.instance import Place, find_slices, places, reach_mm
 from node.inference.pipeline import find
 from node.inference.runtime import ModelStore
 from node.inference.severity import Spot, grade
-from node.phantom import make_study
-from node.phantom.study import PhantomStudy
+from node.phantom import PhantomStudy
 from node.spine.anatomy import GRADES, ROLE_OF, ConditionGroup
 from node.spine.volume import Volume
 
@@ -45,7 +44,7 @@ def _store(artifacts: Path) -> ModelStore:
 def measure(job: tuple[int, Path]) -> list[Record]:
     """Return the records of one unseen study, one for each of its 25 places."""
     seed, artifacts = job
-    study, store = make_study(seed), _store(artifacts)
+    study, store = study_of(seed), _store(artifacts)
     findings = {f.key: f for f in find(study.volumes, store).findings}
     records: list[Record] = []
     for group in ConditionGroup:

@@ -71,7 +71,7 @@ def naming_margin(named: _Map, chain: list[Cell | None]) -> float:
     for k, cell in enumerate(chain):
         if cell is None:
             continue
-        mass = np.log(1e-3 + np.array([_around(named[j], cell) for j in range(len(named))]))
+        mass = np.log(1e-3 + np.array([around(named[j], cell) for j in range(len(named))]))
         own.append(float(mass[k]))
         for shift, values in other.items():
             if 0 <= k + shift < len(named):
@@ -95,15 +95,16 @@ def _peaks(heatmap: _Map) -> list[Cell]:
     return [(int(i) // columns, int(i) % columns) for i in best]
 
 
-def _around(heatmap: _Map, cell: Cell) -> float:
+def around(heatmap: _Map, cell: Cell) -> float:
+    """Return the mass in the 5 x 5 cells around a cell."""
     r, c = cell
     return float(heatmap[max(0, r - 2) : r + 3, max(0, c - 2) : c + 3].sum())
 
 
 def _unary(named: _Map, anywhere: _Map, cells: list[Cell]) -> _Map:
     """Log score of each level at each cell: mostly its own map, partly "some level is here"."""
-    some = np.minimum(1.0, [_around(anywhere, cell) for cell in cells])
-    own = np.array([[_around(heatmap, cell) for cell in cells] for heatmap in named])
+    some = np.minimum(1.0, [around(anywhere, cell) for cell in cells])
+    own = np.array([[around(heatmap, cell) for cell in cells] for heatmap in named])
     return np.asarray(np.log(1e-3 + 0.6 * own + 0.4 * some))
 
 

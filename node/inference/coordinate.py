@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.inference.canonical import Stack
-from node.inference.chain import best_chain, naming_margin
+from node.inference.chain import around, best_chain, naming_margin
 from node.inference.instance import Place
 from node.inference.runtime import Array, Models
 from node.spine.anatomy import LEVELS, ConditionGroup, Side
@@ -127,7 +127,9 @@ def _five_levels(
     for k, (level, cell) in enumerate(zip(LEVELS, chain, strict=True)):
         if cell is not None:
             point = _point(named[k] + anywhere, cell)
-            found[side, level] = Point(point.column, point.row, point.confidence, margin)
+            # Which of the levels it is, is the margin's question; here: is it a level at all?
+            sure = max(around(named[k], cell), len(LEVELS) * around(anywhere, cell))
+            found[side, level] = Point(point.column, point.row, min(1.0, sure), margin)
     return found
 
 

@@ -11,8 +11,9 @@ from node.spine.anatomy import LEVELS, ConditionGroup, Level, Side
 from node.spine.geometry import Vector
 from node.spine.volume import Volume
 
-#: A slice shows a level when its plane is this near to the level's point, mm (or 0.6 of the gap).
-NEAR_MM = 4.0
+#: A slice shows a level when its plane is nearer to the level's point than 0.6 of the slice
+#: distance, and that within these limits, mm: a series with missing slices has wide gaps.
+NEAREST_MM, FARTHEST_MM = 4.0, 6.0
 
 Place = tuple[Side | None, Level]
 
@@ -76,13 +77,18 @@ def find_slices(stack: Stack, group: ConditionGroup, store: Models) -> dict[Plac
 def slice_of_point(volume: Volume, point: Vector) -> tuple[int, float] | None:
     """Return the slice whose plane is nearest to a patient point, and its distance in mm.
 
-    None when no slice that contains the point lies within `NEAR_MM` or 0.6 of the slice
-    distance. This is how an axial slice gets its level from a sagittal series
-    (frame of reference permitting): geometry, not learning.
+    None when no slice that contains the point is within `reach_mm`. This is how an axial slice
+    gets its level from a sagittal series: geometry, not learning.
     """
     distances = np.array([abs(s.plane.distance(point)) for s in volume.slices])
     inside = [s.plane.contains(*s.plane.to_pixel(point)) for s in volume.slices]
     distances[~np.array(inside)] = np.inf
     index = int(np.argmin(distances))
-    reach = max(0.6 * volume.spacing(), NEAR_MM)
-    return (index, float(distances[index])) if distances[index] <= reach else None
+    if distances[index] > reach_mm(volume.spacing()):
+        return None
+    return index, float(distances[index])
+
+
+def reach_mm(spacing: float) -> float:
+    """Return how far from its plane a slice still shows a point, mm (GEO-03)."""
+    return float(np.clip(0.6 * spacing, NEAREST_MM, FARTHEST_MM))

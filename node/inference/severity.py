@@ -19,6 +19,10 @@ CROP = 96
 REACH = 1
 
 
+#: Slices of one stack are not farther apart than this, mm; where the median is, slices are missing.
+USUAL_MM = 6.5
+
+
 @dataclass(frozen=True, eq=False)
 class Spot:
     """What to crop: a point on a slice, on a side of the patient or in the middle.
@@ -79,7 +83,8 @@ def _neighbour(volume: Volume, spot: Spot, step: int) -> int | None:
         return None
     here, there = volume.slices[spot.index].plane, volume.slices[index].plane
     gap = abs(there.distance(spot.point) - here.distance(spot.point))
-    return index if gap <= 1.8 * abs(step) * volume.spacing() + 0.5 else None
+    usual = min(volume.spacing(), USUAL_MM)
+    return index if gap <= 1.8 * abs(step) * usual + 0.5 else None
 
 
 def grade(
