@@ -69,7 +69,7 @@ def paint_fat(canvas: Canvas, patient: Patient, grain: Grain) -> None:
         bottom = patient.bodies[k + 1].top if k + 1 < len(patient.bodies) else body.bottom
         region = canvas.region((body.top, -4.0, -hw - pw - 8), (bottom, 30.0, hw + pw + 8))
         du = np.abs(region.u)
-        away = np.maximum(region.v - 23.0 + 0.35 * du, du - (hw + 0.8 * pw))
+        away = np.maximum(region.v - 25.0 + 0.35 * du, du - (hw + 0.8 * pw))
         if body.is_sacral:
             away = np.maximum(du - hw, region.v - 17.0)
         cover = np.clip(0.5 - away / 3.0, 0, 1)
@@ -148,7 +148,7 @@ def paint_flavum(canvas: Canvas, patient: Patient, k: int) -> None:
         worn = disc.recess[Side.LEFT if sign > 0 else Side.RIGHT]
         t = thick + 1.6 * worn
         # The V opens forward: its inner face is where the sac may reach.
-        outer = 22.0 - 0.62 * side
+        outer = 23.6 - 0.66 * side
         inside = outer - t * np.clip(1.15 - 0.02 * side, 0, None)
         away = np.maximum(inside - region.v, region.v - outer - 1.0)
         away = np.maximum(away, np.maximum(side - hw - 1.5, 0.9 - sign * region.u))
@@ -195,7 +195,8 @@ def paint_foramina(canvas: Canvas, patient: Patient, k: int) -> None:
         room = floor - roof
         closed = (0.5 * (roof + floor), v + 0.5, sign * u)
         region, away = canvas.blob(closed, (0.46 * room, 6.0, half + 2))
-        canvas.paint(region, canvas.soft(away), Tissue.FIBROSIS)
+        seen = min(1.0, 2.0 * worse)
+        canvas.paint(region, seen * canvas.soft(away), Tissue.FIBROSIS)
         s = roof + 1.0 + (0.28 - 0.05 * worse) * room
         high, deep = (0.30 - 0.20 * worse) * room, 5.2 - 3.6 * worse
         region, away = canvas.blob((s, v, sign * u), (high, deep, half + 3))

@@ -43,15 +43,27 @@ class Grain:
         Correlation length in voxels; above it the spectrum is flat.
     power : float
         Fall of the amplitude with frequency.
+    smooth : float
+        Standard deviation of a last Gaussian blur, voxels: no detail is finer.
+    drawn : float
+        How much longer the grain is along the body than across it.
     """
 
     def __init__(
-        self, rng: np.random.Generator, *, size: int = 80, reach: float = 6.0, power: float = 1.6
+        self,
+        rng: np.random.Generator,
+        *,
+        size: int = 80,
+        reach: float = 6.0,
+        power: float = 1.6,
+        smooth: float = 0.0,
+        drawn: float = 1.0,
     ) -> None:
-        k = np.fft.fftfreq(size)[:, None, None] ** 2 + np.fft.fftfreq(size)[:, None] ** 2
+        k = (drawn * np.fft.fftfreq(size)[:, None, None]) ** 2 + np.fft.fftfreq(size)[:, None] ** 2
         k = k + np.fft.rfftfreq(size) ** 2
         white = np.fft.rfftn(rng.standard_normal((size, size, size), dtype=np.float32))
-        tile = np.fft.irfftn(white * (k + (1 / reach) ** 2) ** (-power / 2), s=(size,) * 3)
+        shape = (k + (1 / reach) ** 2) ** (-power / 2) * np.exp(-2 * (np.pi * smooth) ** 2 * k)
+        tile = np.fft.irfftn(white * shape, s=(size,) * 3)
         self._tile: Array = ((tile - tile.mean()) / tile.std()).astype(np.float32)
         self._size = size
 
@@ -61,14 +73,9 @@ class Grain:
         other._tile = function(self._tile).astype(np.float32)
         return other
 
-    def at(
-        self, region: Region, stretch: tuple[int, int, int] = (1, 1, 1), shift: int = 0
-    ) -> Array:
-        """Return the noise in a region; ``stretch`` repeats voxels along an axis."""
-        index = [
-            (np.arange(r.start, r.stop) // n + shift) % self._size
-            for r, n in zip(region.at, stretch, strict=True)
-        ]
+    def at(self, region: Region, shift: int = 0) -> Array:
+        """Return the noise in a region, from a place in the period that ``shift`` chooses."""
+        index = [(np.arange(r.start, r.stop) + shift) % self._size for r in region.at]
         return self._tile[np.ix_(*index)]
 
 
@@ -167,6 +174,31 @@ class Canvas:
         # Along the ray to the centre the surface is at 1/norm of the way.
         steep = np.sqrt((ds / radii[0]) ** 2 + (dv / radii[1]) ** 2 + (du / radii[2]) ** 2)
         return region, (norm - 1) * norm / (steep + np.float32(1e-6))
+
+
+class Bone:
+    """Shapes that grow together into one bone: all the cortex first, then all the marrow."""
+
+    def __init__(self, canvas: Canvas, grain: Grain) -> None:
+        self._canvas, self._grain = canvas, grain
+        self._parts: list[tuple[Region, Array]] = []
+
+    def add(self, region: Region, away: Array) -> None:
+        """Add a shape by its distance (mm) outside."""
+        self._parts.append((region, away))
+
+    def rod(self, ends: tuple[Point, Point], radii: tuple[float, float]) -> None:
+        """Add a thick line between two (s, v, u) points."""
+        self.add(*self._canvas.capsule(ends, radii))
+
+    def paint(self, rim: float = 1.0, darker: float = 1.0) -> None:
+        """Paint what was added; ``rim`` is the cortex, mm."""
+        rough = [a + np.float32(0.35) * self._grain.at(r, 9) for r, a in self._parts]
+        for (region, _), away in zip(self._parts, rough, strict=True):
+            self._canvas.paint(region, self._canvas.soft(away), Tissue.CORTEX)
+        for (region, _), away in zip(self._parts, rough, strict=True):
+            texture = darker * (1 + np.float32(0.12) * self._grain.at(region))
+            self._canvas.paint(region, self._canvas.soft(away + rim), Tissue.MARROW, texture)
 
 
 def _point(a: NDArray[np.floating]) -> Point:

@@ -6,7 +6,7 @@ filling in k-space, as a scanner does: the fine ringing and the grain of the noi
 
 import numpy as np
 from scipy import fft
-from scipy.ndimage import map_coordinates, uniform_filter1d
+from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter1d
 
 from node.phantom.canvas import Canvas
 from node.phantom.contrast import Array
@@ -18,6 +18,36 @@ from node.spine.geometry import Plane
 
 _LATTICE = 5.0  # mm between the points at which the curved coordinates are computed exactly
 _SHEETS = (1 / 6, 1 / 2, 5 / 6)  # places within an axial slab
+
+
+class Wobble:
+    """A smooth random displacement, so that no patient is made of ideal shapes.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        noise = rng.standard_normal((3, 20, 20, 20))
+        smooth = [gaussian_filter(n, 0.7, mode="wrap") for n in noise]
+        self._tiles = [n / n.std() for n in smooth]
+
+    def at(self, points: Vector, pitch: float, size: float) -> Vector:
+        """Return the displacement (mm) at points (..., 3).
+
+        Parameters
+        ----------
+        points : (..., 3) float64
+            mm.
+        pitch : float
+            mm between the nodes of the noise.
+        size : float
+            Standard deviation, mm.
+        """
+        index = np.moveaxis(points, -1, 0) / pitch + 100.0
+        moves = [map_coordinates(n, index, order=1, mode="grid-wrap") for n in self._tiles]
+        return size * np.stack(moves, axis=-1)
 
 
 class Scanner:
@@ -32,13 +62,20 @@ class Scanner:
     trunk : Canvas
         In anatomical coordinates (-z, y, x).
     marks : Landmarks
+    wobble : Wobble
     """
 
     def __init__(
-        self, curve: Curve, pose: Pose, column: Canvas, trunk: Canvas, marks: Landmarks
+        self,
+        curve: Curve,
+        pose: Pose,
+        column: Canvas,
+        trunk: Canvas,
+        marks: Landmarks,
+        wobble: Wobble,
     ) -> None:
         self._curve, self._pose, self._marks = curve, pose, marks
-        self._column, self._trunk = column, trunk
+        self._column, self._trunk, self._wobble = column, trunk, wobble
         self._rough, self._fine, self._cover = trunk.alpha, column.alpha, column.alpha
 
     def scan(self, scan: Scan, channel: int, rng: np.random.Generator) -> list[Array]:
@@ -76,8 +113,9 @@ class Scanner:
         lattice = self._lattice(plane, 0.0)
         parts = self._slab(scan, plane, lattice)
         for spine in parts:
-            self._add_column(fine, cover, spine)
+            self._add_column(fine, cover, spine + self._wobble.at(spine, 9.0, 0.55))
         places = np.stack([-lattice[..., 2], lattice[..., 1], lattice[..., 0]], axis=-1)
+        places += self._wobble.at(lattice, 21.0, 2.6) + self._wobble.at(lattice + 50, 9.0, 0.8)
         # The trunk is coarse: it is sampled coarsely too, then refined.
         index = _index(self._trunk, places, _grid(plane, 0.9 * self._trunk.spacing))
         rough = map_coordinates(self._rough, index, order=1)

@@ -21,7 +21,7 @@ from node.phantom.headers import Identity, build_datasets
 from node.phantom.options import StudyOptions
 from node.phantom.patient import Patient, make_patient
 from node.phantom.protocol import Pose, Scan, draw_pose, draw_scans
-from node.phantom.scanner import Scanner
+from node.phantom.scanner import Scanner, Wobble
 from node.phantom.severity import complete, draw, grade
 from node.phantom.trunk import Landmarks, paint_trunk
 from node.spine.anatomy import LEVELS, FindingKey, Grade, Level, Role
@@ -127,7 +127,7 @@ def make_study(seed: int, *, options: StudyOptions | None = None) -> PhantomStud
     )
     column = paint_column(patient, table, draws[5])
     trunk, marks = _paint_trunk(patient, table, draws[6])
-    scanner = Scanner(patient.curve, pose, column, trunk, marks)
+    scanner = Scanner(patient.curve, pose, column, trunk, marks, Wobble(draws[7]))
     identity = Identity(seed, options)
     volumes = {}
     for role, scan in scans.items():
@@ -151,11 +151,11 @@ def _channels(scans: dict[Role, Scan]) -> dict[Weighting, None]:
 
 def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Canvas:
     """Return the painted spine, in spine coordinates."""
-    low = (patient.discs[1].s - 8.0, -46.0, -46.0)
-    high = (patient.discs[11].s + 10.0, 54.0, 46.0)
+    low = (patient.discs[1].s - 8.0, -46.0, -50.0)
+    high = (patient.discs[11].s + 10.0, 56.0, 50.0)
     canvas = Canvas(low, high, _COLUMN_SPACING, table)
     fine = Grain(rng, reach=3.0, power=1.0)
-    broad = Grain(rng, reach=14.0, power=1.8)
+    broad = Grain(rng, reach=14.0, power=1.5, smooth=1.5)
     sac = Sac(patient)
     movable = [k for k, body in enumerate(patient.bodies[:-1]) if not body.is_sacral and k > 0]
     paint_fat(canvas, patient, broad)
@@ -170,8 +170,11 @@ def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Ca
             patient.discs[k] if k < len(patient.discs) else None,
         )
         bones.paint_body(canvas, body, around, (fine, broad), rng)
+    bones.paint_sacrum(canvas, patient, (fine, broad))
+    bones.paint_midline(canvas, patient, (fine, broad))
     for k in movable:
-        bones.paint_arch(canvas, patient, k, (fine, broad))
+        bones.paint_arch(canvas, patient, k, fine)
+    for k in movable:
         paint_flavum(canvas, patient, k)
     for k in movable:
         paint_recesses(canvas, patient, sac, k)
@@ -186,7 +189,11 @@ def _paint_trunk(
     low = (-float(middle[2]) - 175.0, float(middle[1]) - 165.0, float(middle[0]) - 106.0)
     high = (-float(middle[2]) + 175.0, float(middle[1]) + 125.0, float(middle[0]) + 106.0)
     canvas = Canvas(low, high, _TRUNK_SPACING, table)
-    grains = Grain(rng, reach=2.5, power=1.0), Grain(rng, reach=9.0, power=1.8)
+    grains = (
+        Grain(rng, reach=2.5, power=1.0, drawn=2.0),
+        Grain(rng, reach=5.0, power=1.0, smooth=1.1, drawn=5.0),
+        Grain(rng, reach=12.0, power=1.5, smooth=2.5),
+    )
     return canvas, paint_trunk(canvas, patient, grains, rng)
 
 

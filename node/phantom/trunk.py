@@ -13,6 +13,10 @@ from node.phantom.curve import Vector
 from node.phantom.patient import Patient
 
 
+#: Fine, drawn out along the body, and broad texture.
+Grains = tuple[Grain, Grain, Grain]
+
+
 class Landmarks:
     """Where the spine, the back and the belly are at every height (mm).
 
@@ -36,7 +40,7 @@ class Landmarks:
         )
         # Tips of the spinous processes: far behind at L3, near at the sacrum.
         tip = (
-            np.interp(self.level, (0, 3, 6, 7, 8, 9, 10), (46, 50, 53, 50, 44, 38, 32))
+            np.interp(self.level, (0, 3, 6, 7, 8, 9, 10), (48, 51, 54, 52, 46, 40, 34))
             * patient.scale
         )
         smooth = 14.0 / canvas.spacing
@@ -58,7 +62,7 @@ class Landmarks:
 
 
 def paint_trunk(
-    canvas: Canvas, patient: Patient, grains: tuple[Grain, Grain], rng: np.random.Generator
+    canvas: Canvas, patient: Patient, grains: Grains, rng: np.random.Generator
 ) -> Landmarks:
     """Paint the whole coarse canvas; return the landmarks (the scanner's coil follows the back)."""
     marks = Landmarks(patient, canvas, rng)
@@ -78,7 +82,7 @@ def _whole(canvas: Canvas) -> Region:
     return canvas.region(low, (high[0], high[1], high[2]))
 
 
-def _skin_and_fat(canvas: Canvas, marks: Landmarks, grains: tuple[Grain, Grain]) -> None:
+def _skin_and_fat(canvas: Canvas, marks: Landmarks, grains: Grains) -> None:
     region = _whole(canvas)
     dx = region.u - marks.at(region, marks.x)
     rounding = dx**2 / np.float32(420.0)
@@ -88,7 +92,7 @@ def _skin_and_fat(canvas: Canvas, marks: Landmarks, grains: tuple[Grain, Grain])
         marks.at(region, marks.belly) + rounding - region.v,
     )
     # Septa: thin darker sheets where slow noise crosses zero.
-    septa = grains[1].map(lambda n: 1 - 0.35 * np.exp(-((n / 0.10) ** 2)))
+    septa = grains[2].map(lambda n: 1 - 0.3 * np.exp(-((n / 0.06) ** 2)) + 0.03 * np.roll(n, 7))
     texture = septa.at(region) * (canvas.soft(outside + 1.8))
     rim = canvas.soft(outside) - canvas.soft(outside + 1.8)
     for channel, fat, skin in zip(
@@ -102,52 +106,69 @@ def _streaked(
     canvas: Canvas,
     region: Region,
     away: Array,
-    grains: tuple[Grain, Grain],
+    grains: Grains,
+    *,
     fatty: float,
     shift: int = 0,
 ) -> None:
     """Paint a muscle with a dark rim and fat between its bundles, drawn out along the body."""
-    fine, broad = grains
-    canvas.paint(region, canvas.soft(away - 0.6), Tissue.LIGAMENT, 1.1)
-    canvas.paint(region, canvas.soft(away + 0.6), Tissue.MUSCLE, 1 + 0.10 * fine.at(region))
-    sheets = broad.at(region, (3, 1, 1), shift) + 0.35 * fine.at(region, (2, 1, 1), shift)
-    width = 0.07 + 0.55 * fatty
-    streaks = np.clip(1.3 - np.abs(sheets) / width, 0, 1) * (0.35 + 0.5 * fatty)
+    fine, drawn, broad = grains
+    away = away + np.float32(0.8) * broad.at(region, shift)
+    canvas.paint(region, canvas.soft(away - 0.5), Tissue.LIGAMENT, 1.1)
+    canvas.paint(region, canvas.soft(away + 0.7), Tissue.MUSCLE, 1 + 0.10 * fine.at(region))
+    sheets = np.abs(drawn.at(region, shift) + np.float32(0.25) * fine.at(region, shift))
+    width = np.float32(0.06 + 0.5 * fatty)
+    streaks = np.clip(1.3 - sheets / width, 0, 1) * np.float32(0.45 + 0.4 * fatty)
     canvas.paint(region, streaks * canvas.soft(away + 1.2), Tissue.FAT)
 
 
-def _back_muscles(
-    canvas: Canvas, marks: Landmarks, patient: Patient, grains: tuple[Grain, Grain]
-) -> None:
+def _back_muscles(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Grains) -> None:
     """Multifidus beside the spinous processes, erector spinae outside it, on both sides."""
-    low, high = (
-        canvas.low,
-        [a + canvas.spacing * n for a, n in zip(canvas.low, canvas.shape, strict=True)],
-    )
+    low = canvas.low
+    high = canvas.low[0] + canvas.spacing * canvas.shape[0]
+    level = marks.level
     for sign, shift in ((1.0, 0), (-1.0, 37)):
         region = canvas.region(
-            (low[0], float(marks.y.min()) + 6, -62.0 if sign < 0 else -12.0),
-            (high[0], float(marks.fascia.max()) + 3, 12.0 if sign < 0 else 62.0),
+            (low[0], float(marks.y.min()) + 4, -72.0 if sign < 0 else -12.0),
+            (high, float(marks.fascia.max()) + 3, 12.0 if sign < 0 else 72.0),
         )
         dx = sign * (region.u - marks.at(region, marks.x))
         y = region.v - marks.at(region, marks.y)
         room = marks.at(region, marks.fascia - marks.y)
-        top = room - dx**2 / np.float32(260.0)
-        outer = np.interp(marks.level, (0, 4, 7, 8.5, 10), (42, 48, 52, 44, 22))
-        floor = 10.0 + np.clip(16.0 - 0.62 * dx, 0, None)
-        away = np.maximum(np.maximum(floor - y, y - top + 1.5), dx - marks.at(region, outer))
-        inner = np.maximum(away, np.maximum(2.2 - dx, dx - 19.0 - 0.1 * y))
-        outside = np.maximum(away, 20.5 + 0.1 * y - dx)
-        worse = patient.fatty_muscle * np.interp(float(marks.level.mean()), (0, 12), (0.9, 1.0))
-        _streaked(canvas, region, outside, grains, 0.8 * float(worse), shift)
-        _streaked(canvas, region, inner, grains, float(worse), shift + 11)
+        under = y - room + 1.5 + dx**2 / np.float32(330.0)
+        for centre, width, front, fatty, own in (
+            (
+                np.interp(level, (0, 5, 8, 10), (30, 35, 38, 30)),
+                np.interp(level, (0, 4, 7, 8.5, 10), (17, 22, 23, 15, 6)),
+                12.0,
+                0.75,
+                0,
+            ),
+            (
+                np.interp(level, (0, 5, 8, 10), (10, 12, 15, 14)),
+                np.interp(level, (0, 4, 7, 8.5, 11), (9, 12, 15.5, 15, 9)),
+                16.0,
+                1.0,
+                13,
+            ),
+        ):
+            mid = 0.5 * (room + front)
+            half = np.maximum(0.5 * (room - front) + 1.0, 3.0)
+            wide = marks.at(region, width)
+            ex = np.abs(dx - marks.at(region, centre)) / wide
+            norm = (ex**2.6 + (np.abs(y - mid) / half) ** 2.6) ** np.float32(1 / 2.6)
+            away = np.maximum((norm - 1) * np.minimum(wide, half), under)
+            away = np.maximum(away, 2.0 - dx)
+            _streaked(
+                canvas, region, away, grains, fatty=fatty * patient.fatty_muscle, shift=shift + own
+            )
 
 
 def _front_muscles(
     canvas: Canvas,
     marks: Landmarks,
     patient: Patient,
-    grains: tuple[Grain, Grain],
+    grains: Grains,
     rng: np.random.Generator,
 ) -> None:
     """Psoas, quadratus lumborum, crura, and the muscles of the belly's wall."""
@@ -164,14 +185,9 @@ def _front_muscles(
         dy = region.v - marks.at(region, marks.y) + 9.0 + 8.0 * t + 22 * np.clip(t - 1, 0, 1)
         rx, ry = (5.0 + 14.0 * np.clip(t, 0, 1)) * big, (7.0 + 14.0 * np.clip(t, 0, 1.1)) * big
         norm = np.sqrt((dx / rx) ** 2 + (dy / ry) ** 2)
-        _streaked(
-            canvas,
-            region,
-            (norm - 1) * np.minimum(rx, ry),
-            grains,
-            0.25 * patient.fatty_muscle,
-            shift,
-        )
+        away = (norm - 1) * np.minimum(rx, ry)
+        fatty = 0.2 * patient.fatty_muscle
+        _streaked(canvas, region, away, grains, fatty=fatty, shift=shift)
         t = np.clip((region.s - l1) / (l5 - l1), 0, 1)
         region = canvas.region(
             (l1 + 10, float(marks.y.min()) - 10, -95.0 if sign < 0 else 35.0),
@@ -179,9 +195,7 @@ def _front_muscles(
         )
         dx = (sign * (region.u - marks.at(region, marks.x)) - 64.0) / 19.0
         dy = (region.v - marks.at(region, marks.y) - 16.0) / 9.0
-        _streaked(
-            canvas, region, (np.sqrt(dx**2 + dy**2) - 1) * 9, grains, 0.3 * patient.fatty_muscle
-        )
+        _streaked(canvas, region, (np.sqrt(dx**2 + dy**2) - 1) * 9, grains, fatty=fatty)
     belly = marks.belly_fat
     region = canvas.region(
         canvas.low, (canvas.low[0] + 999, float(marks.belly.max()) + belly + 45, 200)
@@ -189,7 +203,7 @@ def _front_muscles(
     dx = region.u - marks.at(region, marks.x)
     deep = region.v - marks.at(region, marks.belly) - belly - dx**2 / np.float32(300.0)
     away = np.maximum(np.abs(deep) - 5.0, 5.0 - np.abs(dx))
-    _streaked(canvas, region, away, grains, 0.15)
+    _streaked(canvas, region, away, grains, fatty=0.15)
 
 
 def _vessels(canvas: Canvas, marks: Landmarks, patient: Patient, rng: np.random.Generator) -> None:
@@ -225,7 +239,7 @@ def _kidneys_and_liver(
     canvas: Canvas,
     marks: Landmarks,
     patient: Patient,
-    grains: tuple[Grain, Grain],
+    grains: Grains,
     rng: np.random.Generator,
 ) -> None:
     middle = marks.height(patient, patient.bodies[5].top)
@@ -237,26 +251,26 @@ def _kidneys_and_liver(
         centre = (middle + drop + rng.normal(0, 6), y - 14 + rng.normal(0, 4), x + sign * 66)
         region, away = canvas.blob(centre, (48.0, 25.0, 24.0), margin=12)
         canvas.paint(region, np.clip(0.5 - (away - 9) / 4, 0, 1), Tissue.FAT)
-        canvas.paint(region, canvas.soft(away), Tissue.KIDNEY, 1 + 0.06 * grains[1].at(region))
+        canvas.paint(region, canvas.soft(away), Tissue.KIDNEY, 1 + 0.06 * grains[2].at(region))
         sinus = (centre[0], centre[1] - 6, centre[2] - sign * 9)
         region, away = canvas.blob(sinus, (22.0, 9.0, 8.0))
-        canvas.paint(region, 0.8 * canvas.soft(away + 2 * grains[1].at(region)), Tissue.FAT)
+        canvas.paint(region, 0.8 * canvas.soft(away + 2 * grains[2].at(region)), Tissue.FAT)
 
 
 def _bowel(
     canvas: Canvas,
     marks: Landmarks,
     patient: Patient,
-    grains: tuple[Grain, Grain],
+    grains: Grains,
     rng: np.random.Generator,
 ) -> None:
     """Loops of gut with gas, fluid or stool, and strands in the fat between them."""
-    fine, broad = grains
+    fine, _, broad = grains
     y0, y1 = float(marks.belly.mean()) + marks.belly_fat + 12, float(marks.y.mean()) - 58
     h0, h1 = canvas.low[0], canvas.low[0] + canvas.spacing * canvas.shape[0]
     region = canvas.region((h0, y0 - 10, -999), (h1, y1 + 12, 999))
     inside = np.clip((region.v - y0 + 6) / 8, 0, 1) * np.clip((y1 + 12 - region.v) / 8, 0, 1)
-    tissue = np.clip(0.25 + 0.45 * broad.at(region, (2, 2, 2)), 0, 0.75) * inside
+    tissue = np.clip(0.25 + 0.45 * broad.at(region), 0, 0.75) * inside
     canvas.paint(region, tissue, Tissue.VISCUS, 0.9)
     for _ in range(46):
         radius = float(rng.uniform(6, 17))
@@ -270,20 +284,10 @@ def _bowel(
     _ = patient
 
 
-def _pelvis(
-    canvas: Canvas, marks: Landmarks, patient: Patient, grains: tuple[Grain, Grain]
-) -> None:
-    """Sacral wings and iliac bones beside the sacrum."""
+def _pelvis(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Grains) -> None:
+    """Iliac bones beside the sacrum."""
     curve = patient.curve
     for sign in (1.0, -1.0):
-        for name, u, radii in (("S1", 34.0, (17.0, 17.0, 20.0)), ("S2", 28.0, (16.0, 13.0, 18.0))):
-            body = next(b for b in patient.bodies if b.name == name)
-            x, y, z = curve.to_anatomy(0.5 * (body.top + body.bottom), -4.0, sign * u)
-            region, away = canvas.blob((-z, y, x), radii)
-            canvas.paint(region, canvas.soft(away), Tissue.CORTEX)
-            canvas.paint(
-                region, canvas.soft(away + 1.4), Tissue.MARROW, 1 + 0.1 * grains[0].at(region)
-            )
         x, y, z = curve.to_anatomy(patient.discs[8].s + 16, 8.0, sign * 66)
         region, away = canvas.blob((-z + 22, y + 2, x + sign * 6), (44.0, 36.0, 24.0))
         slab = np.abs((region.u - x) * sign * 0.75 + (region.v - y) * -0.6) - 7.0
