@@ -5,16 +5,29 @@ Environment variables are ``LUMBAR_`` plus the path with ``__`` between its part
 The commented manual of all settings is ``deploy/node.toml``.
 """
 
+import difflib
 import ipaddress
+import json
+import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from node.errors import Misconfigured
@@ -24,6 +37,8 @@ def _ae_title(text: str) -> str:
     # PS3.5 6.2, VR AE: up to 16 characters of the default repertoire, no backslash or control.
     if not text.strip() or len(text) > 16 or "\\" in text or not text.isascii():
         raise ValueError("an AE title has 1 to 16 ASCII characters and no backslash")
+    if not text.isprintable():
+        raise ValueError("an AE title has no control characters")
     return text.strip()
 
 
@@ -32,6 +47,8 @@ def _address(text: str) -> str:
         ipaddress.ip_address(text)
     return text
 
+
+PREFIX = "LUMBAR_"
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 BindAddress = Annotated[str, AfterValidator(_address)]
@@ -66,6 +83,12 @@ class Complete(_Section):
     forced_s: Seconds = 5400.0
     run_incomplete: bool = True
 
+    @model_validator(mode="after")
+    def _times_grow(self) -> Self:
+        if not self.quiet_s <= self.incomplete_s <= self.forced_s:
+            raise ValueError("quiet_s <= incomplete_s <= forced_s does not hold")
+        return self
+
 
 class Destination(_Section):
     """A DICOM peer that gets results."""
@@ -92,6 +115,12 @@ class Deliver(_Section):
     first_retry_s: Seconds = 5.0
     last_retry_s: Seconds = 3600.0
     give_up_after_s: Seconds = 7 * 24 * 3600.0
+
+    @model_validator(mode="after")
+    def _delays_grow(self) -> Self:
+        if self.first_retry_s > self.last_retry_s:
+            raise ValueError("first_retry_s is larger than last_retry_s")
+        return self
 
 
 class Work(_Section):
@@ -127,7 +156,11 @@ class Config(BaseSettings):
     """Everything a site can set."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="LUMBAR_", env_nested_delimiter="__"
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        validate_default=True,  # a setting may clash with the default of another
     )
 
     data_dir: Path = Path("var")
@@ -141,6 +174,25 @@ class Config(BaseSettings):
     report: Report = Report()
     destinations: tuple[Destination, ...] = ()
     orthanc: tuple[OrthancPeer, ...] = ()
+
+    @field_validator("web")
+    @classmethod
+    def _ports_differ(cls, web: Web, info: ValidationInfo) -> Web:
+        listen = info.data.get("listen")
+        if listen and web.port == listen.port and _overlap(web.bind, listen.bind):
+            raise ValueError("the same address and port as listen")
+        return web
+
+    @field_validator("destinations", "orthanc")
+    @classmethod
+    def _names_differ(
+        cls, peers: tuple[Destination | OrthancPeer, ...], info: ValidationInfo
+    ) -> tuple[Destination | OrthancPeer, ...]:
+        names = [peer.name for peer in (*info.data.get("destinations", ()), *peers)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {', '.join(map(repr, twice))} is used more than once")
+        return peers
 
     @classmethod
     def settings_customise_sources(  # noqa: D102 - pydantic's hook
@@ -180,37 +232,62 @@ def load(path: Path | None = None) -> Config:
             raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Misconfigured(f"{path} is not valid TOML: {error}") from error
+    mistakes = [f"  {line}" for line in _misspelt_variables()]
     try:
         config = Config(**raw)
     except ValidationError as error:
-        mistakes = [f"  {_where(e['loc'])}: {e['msg']}" for e in error.errors()]
+        mistakes += [f"  {_where(e['loc'])}: {_plain(e['msg'])}" for e in error.errors()]
         raise Misconfigured(_message(path, mistakes)) from error
-    mistakes = _contradictions(config)
+    except SettingsError as error:
+        found = _variables_that_are_no_json() or [str(error)]
+        mistakes += [f"  {line}" for line in found]
+        raise Misconfigured(_message(path, mistakes)) from error
     if mistakes:
         raise Misconfigured(_message(path, mistakes))
     return config
 
 
-def _contradictions(config: Config) -> list[str]:
-    """Settings that are each legal but cannot stand together."""
-    names = [d.name for d in config.destinations] + [o.name for o in config.orthanc]
-    found = [
-        f"  destinations, orthanc: the name {name!r} is used more than once"
-        for name in sorted({n for n in names if names.count(n) > 1})
-    ]
-    times = config.complete
-    if not times.quiet_s <= times.incomplete_s <= times.forced_s:
-        found.append("  complete: quiet_s <= incomplete_s <= forced_s does not hold")
-    if config.deliver.first_retry_s > config.deliver.last_retry_s:
-        found.append("  deliver: first_retry_s is larger than last_retry_s")
-    if (config.web.bind, config.web.port) == (config.listen.bind, config.listen.port):
-        found.append("  web, listen: the same address and port")
+def _overlap(one: str, other: str) -> bool:
+    """Tell whether two bind addresses can claim the same port."""
+    wild, local = {"0.0.0.0", "::"}, {"localhost", "127.0.0.1", "::1"}  # noqa: S104 - compared
+    return one == other or {one, other} <= local or bool({one, other} & wild)
+
+
+def _misspelt_variables() -> list[str]:
+    """Find variables that nearly name a setting; Kubernetes sets others of our prefix."""
+    found = []
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(PREFIX).split("__")[0].lower()
+        if not variable.startswith(PREFIX) or name in Config.model_fields:
+            continue
+        meant = difflib.get_close_matches(name, Config.model_fields, n=1, cutoff=0.85)
+        if meant:
+            found.append(f"{variable}: not a setting; {PREFIX}{meant[0].upper()} is")
+    return found
+
+
+def _variables_that_are_no_json() -> list[str]:
+    """Find the variables of sections and lists whose value is not JSON."""
+    found = []
+    for name, setting in Config.model_fields.items():
+        text = os.environ.get(f"{PREFIX}{name.upper()}")
+        if text is None or setting.annotation in (str, Path):
+            continue
+        try:
+            json.loads(text)
+        except ValueError as error:
+            found.append(f"{PREFIX}{name.upper()}: not valid JSON: {error}")
     return found
 
 
 def _message(path: Path | None, mistakes: list[str]) -> str:
     source = str(path) if path else "the environment"
-    return "\n".join([f"{len(mistakes)} mistake(s) in the configuration ({source}):", *mistakes])
+    count = f"{len(mistakes)} mistake{'s' * (len(mistakes) != 1)}"
+    return "\n".join([f"{count} in the configuration ({source}):", *mistakes])
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 def _where(location: tuple[int | str, ...]) -> str:
