@@ -27,7 +27,7 @@ class Sac:
         l5s1 = patient.discs[8].s
         taper = np.clip((patient.sac_end - s) / (patient.sac_end - l5s1 + 12.0), 0, 1) ** 0.6
         depth, width = patient.sac_depth * taper, patient.sac_half_width * taper
-        fat = 1.0 + 2.6 / (1 + np.exp(-(s - l5s1 + 8) / 7.0))
+        fat = 0.2 + 2.8 / (1 + np.exp(-(s - l5s1 + 8) / 7.0))
         front, back = fat, fat + depth
         effaced = np.zeros_like(s)
         for disc in patient.discs:
@@ -140,7 +140,7 @@ def paint_flavum(canvas: Canvas, patient: Patient, k: int) -> None:
     if body.is_sacral:
         return
     hw = body.canal_half_width
-    thick = disc.flavum + 3.8 * disc.canal * (1 - disc.front_share)
+    thick = disc.flavum + disc.canal * (4.0 + 8.5 * (1 - disc.front_share))
     top, bottom = 0.5 * (body.bottom + body.pedicle_s) + 4, disc.s + 0.5 * disc.height + 7.0
     region = canvas.region((top - 2, 4.0, -hw - 4), (bottom + 2, 28.0, hw + 4))
     side = np.abs(region.u)
@@ -169,7 +169,7 @@ def paint_recesses(canvas: Canvas, patient: Patient, sac: Sac, k: int) -> None:
         # The facet's spur and the capsule close the recess from behind and outside.
         spur = (disc.s + 1, 8.0 - 1.2 * worse, u + sign * 2.0)
         region, away = canvas.blob(spur, (reach, 1.2 + 2.6 * worse, 1.5 + 2.6 * worse))
-        canvas.paint(region, canvas.soft(away), Tissue.FLAVUM, 0.8)
+        canvas.paint(region, min(1.0, 2.5 * worse) * canvas.soft(away), Tissue.FLAVUM, 0.9)
         region, away = canvas.blob((disc.s, v, u), (reach, depth, width))
         # At the disc the sac lies beside the recess: the fat stays outside it.
         away = np.maximum(away, -sac.outside(region))

@@ -193,7 +193,7 @@ class Bone:
 
     def paint(self, rim: float = 1.0, darker: float = 1.0) -> None:
         """Paint what was added; ``rim`` is the cortex, mm."""
-        rough = [a + np.float32(0.35) * self._grain.at(r, 9) for r, a in self._parts]
+        rough = [a + np.float32(0.12) * self._grain.at(r, 9) for r, a in self._parts]
         for (region, _), away in zip(self._parts, rough, strict=True):
             self._canvas.paint(region, self._canvas.soft(away), Tissue.CORTEX)
         for (region, _), away in zip(self._parts, rough, strict=True):

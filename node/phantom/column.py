@@ -22,7 +22,7 @@ def outline(v: Array, u: Array, half_width: float, depth: float) -> tuple[Array,
     half_width, depth : float
         mm.
     """
-    hollow = 0.055 * depth * np.exp(-((u / (0.5 * half_width)) ** 2))
+    hollow = 0.035 * depth * np.exp(-((u / (0.5 * half_width)) ** 2))
     dv = (v + hollow * (v > -depth / 2) + depth / 2) / (depth / 2)
     du = u / half_width
     norm = (np.abs(du) ** 2.35 + np.abs(dv) ** 2.35) ** (1 / 2.35) + np.float32(1e-4)
@@ -97,8 +97,11 @@ def paint_body(
     region = canvas.region((body.top - 2, -body.depth - 9, -w), (body.bottom + 2, 7.0, w))
     if not all(n.stop > n.start for n in region.at):
         return
+    narrow = np.clip((region.s - body.top) / (body.bottom - body.top), 0, 1)
+    narrow = 1 + (body.taper - 1) * narrow if body.taper != 1.0 else np.float32(1)
     v = region.v + body.slip
-    away, norm = outline(v, region.u, body.half_width, body.depth)
+    away, norm = outline(v / narrow, region.u / narrow, body.half_width, body.depth)
+    away = away * narrow
     middle, half = (body.top + body.bottom) / 2, (body.bottom - body.top) / 2
     level = (region.s - middle) / half
     waist = (0.5 if body.is_sacral else 2.0) * (1 - np.clip(level**2, 0, 1))
@@ -191,28 +194,71 @@ def paint_arch(canvas: Canvas, patient: Patient, k: int, grain: Grain) -> None:
     for side, sign in ((Side.LEFT, 1.0), (Side.RIGHT, -1.0)):
         worn = max(below.recess[side], 0.6 * below.foramen[side])
         pars = (ps + 2, 13.0 + slip, sign * (hw + 3.5))
-        knee = (body.bottom - 3, 20.0 + slip, sign * (hw + 1.0))
-        tip = (below.s + 7.5 * scale, 22.0 + slip, sign * (hw + 0.5))
-        arch.rod((pars, knee), (4.3 * scale, 4.8 * scale))
-        arch.rod((knee, tip), (5.0 * scale, (4.6 + 1.0 * worn) * scale))
-        inward = (tip[0] - 2, tip[1] + 3.0, tip[2] - sign * 3.5)
-        arch.rod((knee, inward), (4.5 * scale, 4.2 * scale))
-        worn = max(above.recess[side], 0.8 * above.foramen[side])
-        root = (ps, 10.5 + slip, sign * (hw + 0.5 * pw))
-        tip = (above.s - 5.0 * scale, 14.5 - 1.2 * worn, sign * (hw + 6.5))
+        knee = (body.bottom - 3, 20.5 + slip, sign * (hw + 0.5))
+        arch.rod((pars, knee), (4.3 * scale, 4.6 * scale))
+        ends = (18.5 + slip, hw - 2.5), (24.5 + slip, hw + 2.0)
+        along = (body.bottom - 7, below.s + 8.0 * scale)
+        arch.add(*_pillar(canvas, ends, along, (3.9 + 0.9 * worn) * scale, sign))
         front.add(*_pedicle(canvas, body, sign))
-        front.rod((root, tip), (5.0 * scale, (4.4 + 1.2 * worn) * scale))
-        outward = (tip[0] + 2, tip[1] + 6.0, tip[2] + sign * 3.0)
-        front.rod((root, outward), (4.5 * scale, (3.8 + 0.8 * worn) * scale))
+        _superior(front, canvas, (body, above), side, scale)
         if body.name[0] == "L":
             ends = ((ps, 9.5, sign * (hw + 0.8 * pw)), (ps - 1, 12.0, sign * 45.0))
             arch.rod(ends, (4.5 * scale, 3.2 * scale))
     arch.add(*_lamina(canvas, body, scale))
     arch.add(*_spinous(canvas, body, scale))
-    arch.paint(1.3)
-    front.paint(1.3)
+    arch.paint(1.1)
+    front.paint(1.1)
     for sign in (1.0, -1.0):
         _facet_gap(canvas, above, (hw, scale), sign)
+
+
+def _superior(
+    bone: Bone, canvas: Canvas, at: tuple[Body, Disc], side: Side, scale: float
+) -> None:
+    """Add a superior articular process: it rises from the pedicle, outside the joint above."""
+    body, above = at
+    sign = 1.0 if side is Side.LEFT else -1.0
+    worn = max(above.recess[side], 0.8 * above.foramen[side])
+    hw, slip = body.canal_half_width, -body.slip
+    low = (body.pedicle_s, 11.0 + slip, sign * (hw + 0.5 * body.pedicle_width))
+    high = (above.s, 15.0 - worn, sign * (hw + 6.5))
+    bone.rod((low, high), (4.6 * scale, 4.0 * scale))
+    ends = (12.6 - 1.2 * worn, hw + 4.5 - 1.2 * worn), (19.5, hw + 9.0)
+    along = (above.s - 7.0 * scale, body.pedicle_s)
+    bone.add(*_pillar(canvas, ends, along, (3.5 + 0.9 * worn) * scale, sign))
+
+
+def _pillar(
+    canvas: Canvas,
+    ends: tuple[tuple[float, float], tuple[float, float]],
+    along: tuple[float, float],
+    radius: float,
+    sign: float,
+) -> tuple[Region, Array]:
+    """Return a flat rounded column: a thick line across the spine, drawn out along it.
+
+    Parameters
+    ----------
+    canvas : Canvas
+    ends : two (v, |u|) points, mm
+    along : first and last s, mm
+    radius : float
+        mm.
+    sign : float
+        1 on the left, -1 on the right.
+    """
+    (v0, u0), (v1, u1) = ends
+    reach = radius + 1.5
+    region = canvas.region(
+        (along[0] - 2, min(v0, v1) - reach, min(sign * u0, sign * u1) - reach),
+        (along[1] + 2, max(v0, v1) + reach, max(sign * u0, sign * u1) + reach),
+    )
+    dv, du = region.v - v0, sign * region.u - u0
+    ev, eu = v1 - v0, u1 - u0
+    t = np.clip((dv * ev + du * eu) / (ev * ev + eu * eu), 0, 1)
+    across = np.hypot(dv - t * ev, du - t * eu) - radius
+    middle = 0.5 * (along[0] + along[1])
+    return region, _rounded(across, np.abs(region.s - middle) - (middle - along[0]), 3.0)
 
 
 def _pedicle(canvas: Canvas, body: Body, sign: float) -> tuple[Region, Array]:
@@ -234,12 +280,12 @@ def _facet_gap(canvas: Canvas, disc: Disc, size: tuple[float, float], sign: floa
     """Cartilage and a little fluid between the articular processes."""
     hw, scale = size
     ends = (
-        (disc.s - 4.0 * scale, 18.2, sign * (hw + 3.4)),
-        (disc.s + 5.0 * scale, 18.2, sign * (hw + 3.4)),
+        (disc.s - 3.5 * scale, 18.6, sign * (hw + 3.3)),
+        (disc.s + 4.5 * scale, 18.6, sign * (hw + 3.3)),
     )
-    region, away = canvas.capsule(ends, (5.5, 5.5))
-    du = sign * region.u - (hw + 3.4)
-    joint = np.abs(0.75 * (region.v - 18.2) - 0.66 * du) - 0.45
+    region, away = canvas.capsule(ends, (5.0, 5.0))
+    du = sign * region.u - (hw + 3.3)
+    joint = np.abs(0.61 * (region.v - 18.6) - 0.79 * du) - 0.5
     canvas.paint(region, 0.75 * canvas.soft(np.maximum(away, joint)), Tissue.CARTILAGE)
 
 
@@ -315,6 +361,9 @@ def paint_sacrum(canvas: Canvas, patient: Patient, grains: tuple[Grain, Grain]) 
     bone = Bone(canvas, grains[0])
     bone.add(region, wing + np.float32(0.5) * grains[1].at(region))
     bone.add(region, behind)
+    above = patient.discs[patient.bodies.index(bodies[0]) - 1]
+    for side in Side:
+        _superior(bone, canvas, (bodies[0], above), side, patient.scale)
     bone.paint(1.2)
     for upper, lower in zip(bodies[:-1], bodies[1:], strict=True):
         s = 0.5 * (upper.bottom + lower.top)

@@ -50,7 +50,7 @@ PROPERTIES: dict[Tissue, tuple[float, float, float]] = {
     Tissue.NUCLEUS: (0.92, 1250.0, 125.0),
     Tissue.CSF: (1.00, 3800.0, 1500.0),
     Tissue.NERVE: (0.78, 950.0, 88.0),
-    Tissue.FLAVUM: (0.55, 900.0, 34.0),
+    Tissue.FLAVUM: (0.58, 900.0, 38.0),
     Tissue.CARTILAGE: (0.75, 1000.0, 55.0),
     Tissue.FLOW: (0.10, 1200.0, 40.0),
     Tissue.VISCUS: (0.85, 800.0, 58.0),

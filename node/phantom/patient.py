@@ -35,6 +35,8 @@ class Body:
     slip : float
         How far it lies forward of its neighbours.
     canal_half_width, pedicle_width : float
+    taper : float
+        Size of the lower end relative to the upper: 1 but for the sacrum.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Body:
     slip: float
     canal_half_width: float
     pedicle_width: float
+    taper: float
 
     @property
     def is_sacral(self) -> bool:
@@ -177,6 +180,7 @@ def make_patient(rng: np.random.Generator, severities: Mapping[FindingKey, float
                 slip=float(slips[k]),
                 canal_half_width=float(_CANAL_HALF_WIDTH[k] * scale),
                 pedicle_width=float(_PEDICLE[k] * scale),
+                taper=_DEPTH[k + 1] / _DEPTH[k] if name[0] == "S" and k + 1 < len(BODIES) else 1.0,
             )
         )
     discs = tuple(

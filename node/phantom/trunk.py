@@ -114,7 +114,7 @@ def _streaked(
     """Paint a muscle with a dark rim and fat between its bundles, drawn out along the body."""
     fine, drawn, broad = grains
     away = away + np.float32(0.8) * broad.at(region, shift)
-    canvas.paint(region, canvas.soft(away - 0.5), Tissue.LIGAMENT, 1.1)
+    canvas.paint(region, np.float32(0.6) * canvas.soft(away - 0.4), Tissue.LIGAMENT, 1.1)
     canvas.paint(region, canvas.soft(away + 0.7), Tissue.MUSCLE, 1 + 0.10 * fine.at(region))
     sheets = np.abs(drawn.at(region, shift) + np.float32(0.25) * fine.at(region, shift))
     width = np.float32(0.06 + 0.5 * fatty)
@@ -158,7 +158,7 @@ def _back_muscles(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Gr
             ex = np.abs(dx - marks.at(region, centre)) / wide
             norm = (ex**2.6 + (np.abs(y - mid) / half) ** 2.6) ** np.float32(1 / 2.6)
             away = np.maximum((norm - 1) * np.minimum(wide, half), under)
-            away = np.maximum(away, 2.0 - dx)
+            away = np.maximum(away, 0.7 - dx)
             _streaked(
                 canvas, region, away, grains, fatty=fatty * patient.fatty_muscle, shift=shift + own
             )
@@ -221,18 +221,18 @@ def _vessels(canvas: Canvas, marks: Landmarks, patient: Patient, rng: np.random.
         (Tissue.FLOW, -14.0, 10.0, 9.0),
     ):
         r = radius * size
-        spread = 0.55 * np.clip(marks.h - split, 0, 90)
+        spread = 0.55 * np.clip(gaussian_filter1d(np.clip(marks.h - split, 0, 90), 6), 0, 90)
         cx = marks.x + x + np.sign(x) * spread * 0.9
         cy = marks.y - depth - ahead + 0.1 * spread
         region = canvas.region(
             (canvas.low[0], float(cy.min()) - 14, float(cx.min()) - 16),
             (canvas.low[0] + 999, float(cy.max()) + 14, float(cx.max()) + 16),
         )
-        shrink = marks.at(region, r * np.where(marks.h > split, 0.62, 1.0))
+        shrink = marks.at(region, r * (1 - 0.38 / (1 + np.exp(-(marks.h - split - 6) / 4.0))))
         dx, dy = region.u - marks.at(region, cx), region.v - marks.at(region, cy)
         away = np.sqrt(dx**2 + dy**2) - shrink
         canvas.paint(region, canvas.soft(away), Tissue.MUSCLE)
-        canvas.paint(region, canvas.soft(away + 1.3), tissue, rng.uniform(0.5, 3.0))
+        canvas.paint(region, canvas.soft(away + 1.3), tissue, rng.uniform(0.5, 4.0))
 
 
 def _kidneys_and_liver(
@@ -265,19 +265,19 @@ def _bowel(
     rng: np.random.Generator,
 ) -> None:
     """Loops of gut with gas, fluid or stool, and strands in the fat between them."""
-    fine, _, broad = grains
+    broad = grains[2]
     y0, y1 = float(marks.belly.mean()) + marks.belly_fat + 12, float(marks.y.mean()) - 58
     h0, h1 = canvas.low[0], canvas.low[0] + canvas.spacing * canvas.shape[0]
     region = canvas.region((h0, y0 - 10, -999), (h1, y1 + 12, 999))
     inside = np.clip((region.v - y0 + 6) / 8, 0, 1) * np.clip((y1 + 12 - region.v) / 8, 0, 1)
-    tissue = np.clip(0.25 + 0.45 * broad.at(region), 0, 0.75) * inside
+    tissue = np.clip(0.15 + 0.35 * broad.at(region), 0, 0.65) * inside
     canvas.paint(region, tissue, Tissue.VISCUS, 0.9)
     for _ in range(46):
         radius = float(rng.uniform(6, 17))
         centre = (rng.uniform(h0, h1), rng.uniform(y0 + 8, max(y1, y0 + 20)), rng.uniform(-95, 95))
         radii = tuple(radius * rng.uniform(0.7, 1.8, 3))
         region, away = canvas.blob(centre, (radii[0], radii[1], radii[2]))
-        away = away + 1.6 * fine.at(region)
+        away = away + 1.5 * broad.at(region, 17)
         canvas.paint(region, canvas.soft(away), Tissue.VISCUS, 0.9)
         content = (Tissue.AIR, Tissue.FLUID, Tissue.VISCUS, Tissue.MUSCLE)[int(rng.integers(4))]
         canvas.paint(region, canvas.soft(away + 2.5), content, rng.uniform(0.6, 1.1))
