@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from node.results.summary_page import COLUMNS
 from node.results.wording import certainty
 from node.spine.anatomy import LEVELS, Condition, Grade, Level
 from node.spine.findings import Finding, StudyFindings
 from node.web.parts import Delivery, Study
 
-# Shape as well as colour: some readers do not see red and green apart.
-MARKS = {Grade.NORMAL_MILD: "·", Grade.MODERATE: "▲", Grade.SEVERE: "■"}
+# Shape as well as colour, the same shapes and colours as on the captures.
+MARKS = {Grade.NORMAL_MILD: "○", Grade.MODERATE: "▲", Grade.SEVERE: "◆"}
 WORST_FIRST = (Grade.SEVERE, Grade.MODERATE, Grade.NORMAL_MILD)
 
 
@@ -55,13 +56,27 @@ class Note:
 
 @dataclass(frozen=True)
 class StudyView:
-    """The findings of one study, ready to be laid out."""
+    """The findings of one study, ready to be laid out.
+
+    Attributes
+    ----------
+    findings : StudyFindings
+    counts : tuple of Count
+    heads : tuple of (side, words)
+        The grid's columns, in the order of the captures: the patient's right is on the left.
+    rows : tuple of Row
+    reasons, warnings : tuple of Note
+    page : str or None
+        The page to begin with: the worst level's, else the first.
+    """
 
     findings: StudyFindings
     counts: tuple[Count, ...]
+    heads: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
     reasons: tuple[Note, ...]
     warnings: tuple[Note, ...]
+    page: str | None
 
 
 def study_view(raw: Mapping[str, Any] | None, pages: Sequence[str]) -> StudyView | None:
@@ -72,12 +87,14 @@ def study_view(raw: Mapping[str, Any] | None, pages: Sequence[str]) -> StudyView
     return StudyView(
         findings=findings,
         counts=counts(findings),
+        heads=tuple((side, words) for _, side, words in COLUMNS),
         rows=tuple(
             Row(lv, _page_of(lv, pages), tuple(_cell(f) for f in _at(findings, lv)))
             for lv in LEVELS
         ),
         reasons=_notes((f.reason, f) for f in findings.findings if f.reason),
         warnings=_notes((w, f) for f in findings.findings for w in f.warnings),
+        page=_first_page(findings, pages),
     )
 
 
@@ -144,7 +161,7 @@ def _as_utc(moment: datetime) -> datetime:
 
 
 def _at(findings: StudyFindings, level: Level) -> list[Finding]:
-    return [findings.finding(condition, level) for condition in Condition]
+    return [findings.finding(condition, level) for condition, _, _ in COLUMNS]
 
 
 def _cell(finding: Finding) -> Cell:
@@ -157,6 +174,15 @@ def _cell(finding: Finding) -> Cell:
 
 def _page_of(level: Level, pages: Sequence[str]) -> str | None:
     return next((page for page in pages if level.value in page.lower()), None)
+
+
+def _first_page(findings: StudyFindings, pages: Sequence[str]) -> str | None:
+    for grade in (Grade.SEVERE, Grade.MODERATE):
+        for level in LEVELS:
+            page = _page_of(level, pages)
+            if page and any(f.grade is grade for f in _at(findings, level)):
+                return page
+    return next(iter(pages), None)
 
 
 def _notes(pairs: Iterable[tuple[str, Finding]]) -> tuple[Note, ...]:

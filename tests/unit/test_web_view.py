@@ -11,8 +11,15 @@ from tests.web_parts import findings_json, study
 
 
 def test_the_grid_has_every_finding_once_in_its_place() -> None:
-    """Rows are levels, columns conditions in the order that every other table has."""
+    """Rows are levels; columns run as on the captures, the patient's right on the left."""
     severe_at = (Condition.LEFT_SUBARTICULAR_STENOSIS, Level.L4_L5)
+    columns = (
+        Condition.RIGHT_NEURAL_FORAMINAL_NARROWING,
+        Condition.RIGHT_SUBARTICULAR_STENOSIS,
+        Condition.SPINAL_CANAL_STENOSIS,
+        Condition.LEFT_SUBARTICULAR_STENOSIS,
+        Condition.LEFT_NEURAL_FORAMINAL_NARROWING,
+    )
 
     shown = view.study_view(findings_json({severe_at: Grade.SEVERE}), [])
 
@@ -20,9 +27,10 @@ def test_the_grid_has_every_finding_once_in_its_place() -> None:
     kinds = {
         (condition, row.level): cell.kind
         for row in shown.rows
-        for condition, cell in zip(Condition, row.cells, strict=True)
+        for condition, cell in zip(columns, row.cells, strict=True)
     }
     assert set(kinds) == set(ALL_FINDINGS)
+    assert [side for side, _ in shown.heads] == ["R", "R", "", "L", "L"]
     assert [key for key, kind in kinds.items() if kind == "severe"] == [severe_at]
 
 
@@ -74,7 +82,7 @@ def test_a_warning_marks_its_cell_and_is_spelled_out() -> None:
 
     assert shown is not None
     flags = [cell.has_warning for row in shown.rows for cell in row.cells]
-    assert (flags[0], sum(flags)) == (True, 1)
+    assert (flags[2], sum(flags)) == (True, 1)  # the canal is the middle column
     assert shown.warnings == (
         view.Note("sagittal and axial disagree", ("Spinal canal stenosis: L1/L2",)),
     )
@@ -126,4 +134,24 @@ def test_a_finding_reads_the_same_as_in_the_report() -> None:
     shown = view.study_view(raw, [])
 
     assert shown is not None
-    assert shown.rows[0].cells[0].certainty == ">99 %"
+    assert shown.rows[0].cells[2].certainty == ">99 %"
+
+
+@pytest.mark.parametrize(
+    ("differing", "page"),
+    [
+        ({}, "summary"),
+        ({Level.L1_L2: Grade.MODERATE}, "l1_l2"),
+        ({Level.L1_L2: Grade.MODERATE, Level.L4_L5: Grade.SEVERE}, "l4_l5"),
+    ],
+)
+def test_the_reader_begins_at_the_worst_level(differing: dict[Level, Grade], page: str) -> None:
+    """Severe before moderate; with nothing to see, the summary."""
+    grades: dict[tuple[Condition, Level], Grade | str] = {
+        (Condition.SPINAL_CANAL_STENOSIS, level): grade for level, grade in differing.items()
+    }
+
+    shown = view.study_view(findings_json(grades), ["summary", *LEVELS])
+
+    assert shown is not None
+    assert shown.page == page
