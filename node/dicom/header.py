@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from node.dicom.attributes import UNREADABLE, Attributes
 from node.errors import InvalidInstance
@@ -54,6 +54,8 @@ def read_header(path: Path) -> Dataset:
 def _read_up_to_pixels(file: BinaryIO, path: Path) -> tuple[Dataset, int | None]:
     """Return the header, and where the pixels begin (None when there are none)."""
     syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+    if syntax is None:
+        raise InvalidInstance(f"{path.name}: TransferSyntaxUID is missing")
     if syntax == DeflatedExplicitVRLittleEndian:
         # Inflating is the attack: 0.5 MB become 1 GB before anyone can look.
         raise InvalidInstance(f"{path.name}: the deflated transfer syntax is not accepted")
@@ -67,9 +69,8 @@ def _read_up_to_pixels(file: BinaryIO, path: Path) -> tuple[Dataset, int | None]
     header = read_partial(file, at_pixels)
     if not found:
         return header, None
-    start, size = file.tell(), path.stat().st_size
     # The reader stops before the element: tag, VR and length take 8 bytes in implicit VR, else 12.
-    start += 8 if syntax is not None and UID(syntax).is_implicit_VR else 12
+    start, size = file.tell() + (8 if syntax.is_implicit_VR else 12), path.stat().st_size
     missing = start + found[0] - size
     if found[0] == _UNDEFINED:
         missing = _missing_fragment_bytes(file, start, size)
