@@ -5,14 +5,13 @@ Used by the C-STORE listener while bytes still arrive, and by everything that ho
 the same address whoever brought it, and whatever a preamble held is gone (rule SEC-05).
 """
 
-import mmap
 import struct
 from pathlib import Path
 from typing import Literal, Protocol
 
 import structlog
 
-from node.dicom.limits import InstanceFacts, check, uid
+from node.dicom.limits import InstanceFacts, check, check_file, uid
 from node.spine.instances import InstanceRow, StoredFile
 
 log = structlog.get_logger()
@@ -85,7 +84,7 @@ class Intake:
             When it is not fit to read; the file is deleted.
         """
         try:
-            facts = _check(file, self.max_bytes)
+            facts = check_file(file.path, max_bytes=self.max_bytes)
             stored = file.commit()
         finally:
             file.discard()
@@ -125,6 +124,17 @@ class Intake:
                 sha256=row.sha256,
             )
         return outcome
+
+
+def read_row(stored: StoredFile) -> InstanceRow:
+    """Return the index row of a file that is in the archive; who sent it is not known any more.
+
+    Raises
+    ------
+    InvalidInstance
+        When the file is damaged.
+    """
+    return row_of(stored, check_file(stored.path), "archive")
 
 
 def row_of(stored: StoredFile, facts: InstanceFacts, source: str) -> InstanceRow:
@@ -172,11 +182,3 @@ def _meta(number: int, vr: bytes, value: bytes) -> bytes:
     if vr == b"OB":
         return struct.pack("<HH2sHI", 2, number, vr, 0, len(value)) + value
     return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
-
-
-def _check(file: IncomingFile, max_bytes: int) -> InstanceFacts:
-    with (
-        file.path.open("rb") as handle,
-        mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as part10,
-    ):
-        return check(part10, max_bytes=max_bytes)

@@ -135,6 +135,10 @@ class Listener:
 
     def _on_close(self, event: Any) -> None:
         event.assoc.dimse.drop()
+        if event.assoc.requestor.primitive is None:
+            # A mere TCP probe: pynetdicom would wait for its A-ASSOCIATE until the timeout, and
+            # a few probes would take all places.
+            event.assoc.dul.to_user_queue.put(None)
         with self._lock:
             self._studies.pop(event.assoc, None)
 

@@ -6,16 +6,18 @@ deliveries are the node's own memory and live only here.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import structlog
 from sqlalchemy import Connection, case, create_engine, event, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, make_url
 
-from node.spine.instances import InstanceRow
+from node.errors import Rejected
+from node.spine.instances import InstanceRow, StoredFile
 from node.storage.tables import (
     REOPENED,
     TRANSITIONS,
@@ -25,6 +27,8 @@ from node.storage.tables import (
     metadata,
     studies,
 )
+
+log = structlog.get_logger()
 
 Outcome = Literal["new", "duplicate", "conflict"]
 
@@ -118,17 +122,31 @@ class Index:
             connection.execute(self._insert(conflicts).values(note).on_conflict_do_nothing())
             return "conflict"
 
-    def rebuild(self, rows: Iterable[InstanceRow]) -> int:
-        """Add the instances that are missing, oldest first; return how many there were.
+    def rebuild(
+        self, files: Iterable[StoredFile], read: Callable[[StoredFile], InstanceRow]
+    ) -> int:
+        """Add the instances of all files that are not in the index; return how many are new.
+
+        Cheap where nothing is missing, so it can run at every start: after a crash it finds the
+        files that were stored and not yet indexed.
 
         Parameters
         ----------
-        rows : iterable of InstanceRow
-            Of every file in the archive, in the order of arrival.
+        files : iterable of StoredFile
+            Everything in the archive, oldest first, since the first of a UID is the one kept.
+        read : callable
+            Reads the row of a file; what it finds `Rejected` is reported and left out.
         """
-        known = self._known()
-        missing = [row for row in rows if known.get(row.sop_instance_uid) != row.sha256]
-        return sum(self.add_instance(row) == "new" for row in missing)
+        known = self._known_files()
+        added = 0
+        for file in files:
+            if file.sha256 in known:
+                continue
+            try:
+                added += self.add_instance(read(file)) == "new"
+            except Rejected as error:
+                log.warning("a file of the archive is damaged", file=file.path, reason=str(error))
+        return added
 
     def instances(self, study_uid: str) -> tuple[InstanceRow, ...]:
         """Return the instances of a study, in the order of their UIDs."""
@@ -259,9 +277,9 @@ class Index:
             },
         )
 
-    def _known(self) -> dict[str, str]:
-        query = select(instances.c.sop_instance_uid, instances.c.sha256)
-        return {row[0]: row[1] for row in self._read(query)}
+    def _known_files(self) -> frozenset[str]:
+        query = select(instances.c.sha256).union_all(select(conflicts.c.sha256))
+        return frozenset(row[0] for row in self._read(query))
 
     def _read(self, query: Any) -> Sequence[Any]:
         with self._engine.connect() as connection:

@@ -1,0 +1,284 @@
+"""What the index promises: first one kept, states by a table, rebuilt from the archive."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from node.errors import InvalidInstance
+from node.spine.instances import InstanceRow, StoredFile
+from node.storage.index import Index
+from tests.builders import uid
+
+START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+STATES = [
+    *("receiving", "incomplete", "queued", "running", "delivering"),
+    *("done", "rejected", "failed", "cancelled"),
+]
+
+# An independent copy of the design's table: what each state may change to.
+ALLOWED = {
+    "receiving": "incomplete queued rejected failed cancelled",
+    "incomplete": "receiving queued rejected failed cancelled",
+    "queued": "receiving running rejected failed cancelled",
+    "running": "queued delivering done rejected failed cancelled",
+    "delivering": "queued running done failed cancelled",
+    "done": "receiving queued",
+    "rejected": "receiving queued cancelled",
+    "failed": "receiving queued running delivering cancelled",
+    "cancelled": "receiving queued",
+}
+
+# The shortest way into each state.
+WAYS = {
+    "receiving": [],
+    "incomplete": ["incomplete"],
+    "queued": ["queued"],
+    "running": ["queued", "running"],
+    "delivering": ["queued", "running", "delivering"],
+    "done": ["queued", "running", "done"],
+    "rejected": ["rejected"],
+    "failed": ["failed"],
+    "cancelled": ["cancelled"],
+}
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    """An empty index in a SQLite file."""
+    made = Index(f"sqlite:///{tmp_path}/index.sqlite")
+    yield made
+    made.close()
+
+
+def row(number: int = 1, study: str = "a", contents: str = "") -> InstanceRow:
+    return InstanceRow(
+        sop_instance_uid=uid("instance", study, number),
+        series_uid=uid("series", study),
+        study_uid=uid("study", study),
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        sha256=hashlib.sha256(f"{study} {number} {contents}".encode()).hexdigest(),
+        bytes=1000 + number,
+        source="SCANNER",
+        received_at=START + timedelta(seconds=number),
+    )
+
+
+STUDY = uid("study", "a")
+
+
+def bring_to(index: Index, state: str) -> None:
+    index.add_instance(row())
+    for step in WAYS[state]:
+        index.set_state(STUDY, step)
+
+
+def test_a_new_instance_opens_its_study(index: Index) -> None:
+    """The first image makes a study, later ones are counted into it."""
+    assert index.add_instance(row(1)) == "new"
+    assert index.add_instance(row(2)) == "new"
+    study = index.study(STUDY)
+    assert study is not None
+    assert (study.state, study.instances, study.source) == ("receiving", 2, "SCANNER")
+    assert study.first_received == START + timedelta(seconds=1)
+    assert study.last_received == START + timedelta(seconds=2)
+    assert study.reasons == ()
+    assert study.job_id is None
+
+
+def test_instances_come_back_as_they_went_in(index: Index) -> None:
+    """Every field survives, times in UTC included."""
+    rows = [row(number) for number in (3, 1, 2)]
+    for one in rows:
+        index.add_instance(one)
+    expected = tuple(sorted(rows, key=lambda one: one.sop_instance_uid))
+    assert index.instances(STUDY) == expected
+
+
+def test_the_same_bytes_again_are_a_duplicate(index: Index) -> None:
+    """A repeated instance changes nothing."""
+    index.add_instance(row())
+    before = index.study(STUDY)
+    assert index.add_instance(replace(row(), received_at=START + timedelta(days=1))) == "duplicate"
+    assert index.study(STUDY) == before
+    assert index.conflicts(STUDY) == ()
+
+
+def test_other_bytes_under_the_same_uid_are_a_conflict(index: Index) -> None:
+    """The first is kept, the second is noted once."""
+    index.add_instance(row())
+    other = row(contents="other")
+    assert index.add_instance(other) == "conflict"
+    assert index.add_instance(other) == "conflict"
+    assert index.instances(STUDY) == (row(),)
+    assert index.conflicts(STUDY) == ((other.sop_instance_uid, other.sha256),)
+
+
+@pytest.mark.parametrize("old", STATES)
+@pytest.mark.parametrize("new", STATES)
+def test_states_change_as_the_table_says(index: Index, old: str, new: str) -> None:
+    """Every pair of states: allowed changes happen, others are refused and change nothing."""
+    bring_to(index, old)
+    if new == old or new in ALLOWED[old].split():
+        index.set_state(STUDY, new, ["because"])
+        expected = new
+    else:
+        with pytest.raises(ValueError, match=f"is {old}: it cannot become {new}"):
+            index.set_state(STUDY, new, ["because"])
+        expected = old
+    study = index.study(STUDY)
+    assert study is not None
+    assert study.state == expected
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_late_images_reopen_a_finished_study(index: Index, state: str) -> None:
+    """Done, incomplete, rejected and failed studies are looked at again; others stay."""
+    bring_to(index, state)
+    index.add_instance(row(2))
+    study = index.study(STUDY)
+    assert study is not None
+    reopened = state in {"done", "incomplete", "rejected", "failed"}
+    assert study.state == ("receiving" if reopened else state)
+    assert any("more images arrived" in reason for reason in study.reasons) == reopened
+    assert study.instances == 2
+
+
+def test_a_duplicate_does_not_reopen_a_finished_study(index: Index) -> None:
+    """Sending the same study again runs nothing again."""
+    bring_to(index, "done")
+    index.add_instance(row())
+    study = index.study(STUDY)
+    assert study is not None
+    assert study.state == "done"
+
+
+def test_a_state_carries_its_reasons_and_its_job(index: Index) -> None:
+    """Reasons are replaced with each change; the job id stays until another is given."""
+    index.add_instance(row())
+    index.set_state(STUDY, "queued", ["all three series are there"], job_id="job-1")
+    index.set_state(STUDY, "running")
+    study = index.study(STUDY)
+    assert study is not None
+    assert (study.reasons, study.job_id) == ((), "job-1")
+
+
+def test_an_unknown_study_or_state_is_refused(index: Index) -> None:
+    """A change needs a study that exists and a state that exists."""
+    with pytest.raises(LookupError, match=r"1\.2\.3"):
+        index.set_state("1.2.3", "queued")
+    index.add_instance(row())
+    with pytest.raises(ValueError, match="not a state"):
+        index.set_state(STUDY, "finished")
+    assert index.study("1.2.3") is None
+
+
+def test_the_work_list_shows_the_newest_first(index: Index) -> None:
+    """Studies come by their last image, limited, and by state when asked."""
+    for number, name in enumerate("abc"):
+        index.add_instance(row(number, study=name))
+    index.set_state(uid("study", "b"), "queued")
+    newest = [study.study_uid for study in index.studies(limit=2)]
+    assert newest == [uid("study", "c"), uid("study", "b")]
+    assert [s.study_uid for s in index.studies(state="queued")] == [uid("study", "b")]
+
+
+def test_the_input_hash_is_of_the_set_of_instances(index: Index, tmp_path: Path) -> None:
+    """Order does not matter; another instance or other bytes do."""
+    other = Index(f"sqlite:///{tmp_path}/other.sqlite")
+    for number in (1, 2, 3):
+        index.add_instance(row(number))
+        other.add_instance(row(4 - number))
+    first = index.input_hash(STUDY)
+    assert first == other.input_hash(STUDY)
+    pairs = sorted((r.sop_instance_uid, r.sha256) for r in index.instances(STUDY))
+    assert first == hashlib.sha256("".join(f"{u} {h}\n" for u, h in pairs).encode()).hexdigest()
+    index.add_instance(row(4))
+    assert index.input_hash(STUDY) != first
+    other.close()
+
+
+def test_a_delivery_is_one_row_that_changes(index: Index) -> None:
+    """Repeated notes for a job and destination overwrite each other."""
+    index.upsert_delivery("job-1", STUDY, "pacs", "waiting", 1, "no answer")
+    index.upsert_delivery("job-1", STUDY, "archive", "done", 1)
+    index.upsert_delivery("job-1", STUDY, "pacs", "done", 2)
+    rows = {d.destination: (d.state, d.attempts, d.message) for d in index.deliveries(STUDY)}
+    assert rows == {"pacs": ("done", 2, ""), "archive": ("done", 1, "")}
+
+
+def test_a_summary_is_kept_as_it_was_written(index: Index) -> None:
+    """What a run found comes back unchanged."""
+    index.add_instance(row())
+    index.set_summary(STUDY, '{"severe": 2}')
+    study = index.study(STUDY)
+    assert study is not None
+    assert study.summary == '{"severe": 2}'
+
+
+def test_a_rebuild_restores_what_is_missing(index: Index, tmp_path: Path) -> None:
+    """Only files the index does not know are read; a damaged one is left out."""
+    rows = {one.sha256: one for one in (row(number) for number in range(1, 6))}
+    files = [StoredFile(sha, tmp_path / sha, one.bytes, START) for sha, one in rows.items()]
+    damaged = StoredFile("0" * 64, tmp_path / "damaged", 3, START)
+    reads: list[str] = []
+
+    def read(file: StoredFile) -> InstanceRow:
+        reads.append(file.sha256)
+        if file.sha256 not in rows:
+            raise InvalidInstance("truncated")
+        return rows[file.sha256]
+
+    index.add_instance(row(1))
+    assert index.rebuild([*files, damaged], read) == 4
+    assert reads == [*list(rows)[1:], damaged.sha256]
+    index.set_state(STUDY, "queued")
+    assert index.rebuild(files, read) == 0
+    study = index.study(STUDY)
+    assert study is not None
+    assert (study.instances, study.state) == (5, "queued")
+
+
+def test_it_survives_being_opened_again(tmp_path: Path) -> None:
+    """Another process with the same URL sees what was written."""
+    url = f"sqlite:///{tmp_path}/index.sqlite"
+    first, second = Index(url), Index(url)
+    first.add_instance(row())
+    assert second.instances(STUDY) == (row(),)
+    first.close()
+    second.close()
+
+
+def test_sqlite_is_set_up_to_be_durable(tmp_path: Path) -> None:
+    """The file is in WAL mode, so that readers do not stop the listener."""
+    url = f"sqlite:///{tmp_path}/index.sqlite"
+    Index(url).close()
+    with create_engine(url).connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+
+
+def test_many_threads_lose_nothing(index: Index) -> None:
+    """Eight threads with overlapping instances: each is new exactly once, all are counted."""
+    outcomes: list[str] = []
+
+    def add(offset: int) -> None:
+        outcomes.extend(index.add_instance(row(number)) for number in range(offset, offset + 20))
+
+    threads = [threading.Thread(target=add, args=(10 * n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 160
+    assert outcomes.count("new") == 90
+    assert outcomes.count("duplicate") == 70
+    study = index.study(STUDY)
+    assert study is not None
+    assert study.instances == 90

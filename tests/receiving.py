@@ -1,0 +1,103 @@
+"""A listener with its archive and index in one folder, and raw DICOM senders, for tests."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.config import Listen
+from node.dicom.limits import check
+from node.dicom.listener import Listener
+from node.storage.archive import Archive
+from node.storage.index import Index
+from tests.waiting import free_port, wait_for
+
+#: Without TCP_NODELAY Debian's DCMTK waits 40 ms for each answer.
+DCMTK_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+
+
+@dataclass
+class Node:
+    """A running listener."""
+
+    listener: Listener
+    archive: Archive
+    index: Index
+    root: Path
+    port: int
+
+    def datasets(self) -> list[bytes]:
+        """Return the data set of every file in the archive, sorted."""
+        return sorted(dataset(file.path.read_bytes()) for file in self.archive.iterate())
+
+    def unfinished(self) -> list[Path]:
+        """Return the files that are neither committed nor removed."""
+        return list((self.root / "archive" / "incoming").iterdir())
+
+
+@contextmanager
+def listening(root: Path, **settings: Any) -> Iterator[Node]:
+    """Run a listener on a free port; keyword arguments are settings of `config.Listen`."""
+    options = Listen(**{"port": free_port(), "min_free_mb": 10, **settings})
+    archive = Archive(root / "archive", options.min_free_mb)
+    index = Index(f"sqlite:///{root}/index.sqlite")
+    listener = Listener(options, archive, index)
+    listener.start()
+    try:
+        yield Node(listener, archive, index, root, options.port)
+    finally:
+        listener.stop()
+        index.close()
+
+
+@contextmanager
+def listening_process(root: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """Run a listener in a process of its own, which is killed at the end."""
+    script = (
+        "import sys, time; from pathlib import Path; from tests.receiving import listening\n"
+        "with listening(Path(sys.argv[1]), port=int(sys.argv[2])): time.sleep(600)\n"
+    )
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, root, str(port)],
+        cwd=Path(__file__).resolve().parents[1],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: _answers(port), what="the listener's process")
+        yield process, port
+    finally:
+        process.kill()
+        process.wait(timeout=20)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def dataset(part10: bytes) -> bytes:
+    """Return the bytes of a file after its meta information."""
+    return part10[check(part10).dataset_offset :]
+
+
+def dcmtk(tool: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run a DCMTK tool by full path; pynetdicom puts others of the same names into the PATH."""
+    return subprocess.run(
+        [f"/usr/bin/{tool}", *map(str, arguments)],
+        env=DCMTK_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def storescu(port: int, paths: Sequence[Path], *options: object, called: str = "LUMBAR") -> Any:
+    """Send files with DCMTK's storescu."""
+    return dcmtk("storescu", *options, "-aec", called, "127.0.0.1", port, *paths)
