@@ -1,5 +1,5 @@
 -- Tells a lumbar node about every stable MR study, for an Orthanc without the Python plugin.
--- Settings: the section "Lumbar" of orthanc.json (NodeUrl, Peer, TokenFile is replaced by Token).
+-- Settings: NodeUrl, Peer and TokenFile of the section "Lumbar" of orthanc.json, as for plugin.py.
 --
 -- Less is promised than by plugin.py: a study that could not be told of is told of again when it
 -- is stable again, or with the next study that is, but not over a restart of Orthanc.
@@ -18,10 +18,16 @@ local waiting = {}
 
 local function settings()
   local given = GetOrthancConfiguration()['Lumbar'] or {}
+  local headers = {}
+  if (given['TokenFile'] or '') ~= '' then
+    local file = assert(io.open(given['TokenFile']))
+    headers['Authorization'] = 'Bearer ' .. file:read('*l')
+    file:close()
+  end
   return {
     url = given['NodeUrl'] or 'http://127.0.0.1:8080',
     peer = given['Peer'] or 'orthanc',
-    token = given['Token'],
+    headers = headers,
   }
 end
 
@@ -65,13 +71,9 @@ local function tell(study)
     return true
   end
   local to = settings()
-  local headers = {}
-  if to.token then
-    headers['Authorization'] = 'Bearer ' .. to.token
-  end
   local url = to.url .. '/api/orthanc/' .. to.peer .. '/studies/' .. study
   RestApiPut('/studies/' .. study .. STATE, 'sent')
-  if HttpPost(url, '', headers) == nil then
+  if HttpPost(url, '', to.headers) == nil then
     RestApiPut('/studies/' .. study .. STATE, 'queued: the node at ' .. to.url .. ' did not take it')
     return false
   end
@@ -82,9 +84,12 @@ end
 function OnStableStudy(studyId, tags, metadata)
   waiting[studyId] = true
   for study in pairs(waiting) do
-    local done, told = pcall(tell, study)
+    local is_done, told = pcall(tell, study)
+    if not is_done then
+      PrintRecursive('lumbar: study ' .. study .. ': ' .. tostring(told))
+    end
     -- A study that cannot even be read has been deleted.
-    if told or not done then
+    if told or not is_done then
       waiting[study] = nil
     end
   end

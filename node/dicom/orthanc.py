@@ -6,7 +6,7 @@ short interruptions are retried by the client itself, longer ones by whoever cal
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,18 +123,25 @@ def push(peer: OrthancPeer, files: Sequence[Path]) -> int:
     return len(files)
 
 
-def note(peer: OrthancPeer, study_id: str, state: str) -> None:
-    """Write a study's state, in words, where a user of Orthanc sees it; a deleted study is fine.
+def note(peer: OrthancPeer, study_uid: str, state: str) -> None:
+    """Write a study's state, in words, where a user of Orthanc sees it.
+
+    Parameters
+    ----------
+    peer : OrthancPeer
+    study_uid : str
+        Study Instance UID; a study that Orthanc does not have (any more) is no error.
+    state : str
+        Such as ``done`` or ``rejected: not a lumbar spine``.
 
     Raises
     ------
     DestinationUnavailable, DeliveryRefused, Misconfigured
     """
     with _connected(peer) as orthanc:
-        try:
-            orthanc.write(f"studies/{study_id}/metadata/{STATE_METADATA}", state)
-        except refused.ResourceNotFound:
-            log.info("study deleted in orthanc", orthanc=peer.name, orthanc_study=study_id)
+        for study_id in orthanc.studies(study_uid):
+            with suppress(refused.ResourceNotFound):  # deleted in this moment
+                orthanc.write(f"studies/{study_id}/metadata/{STATE_METADATA}", state)
 
 
 class _Orthanc:
@@ -151,6 +158,11 @@ class _Orthanc:
 
     def write(self, path: str, text: str) -> None:
         _answered(self._client.put(path, data=text.encode("utf-8"), timeout=TIMEOUT_S))
+
+    def studies(self, study_uid: str) -> list[str]:
+        """Return Orthanc's identifiers of a study; one UID under two patients is two studies."""
+        answer = self._client.post("tools/lookup", data=study_uid, timeout=TIMEOUT_S)
+        return [r["ID"] for r in _parsed(_answered(answer).content) if r["Type"] == "Study"]
 
     def store(self, path: Path) -> tuple[str, str]:
         """Return Orthanc's verdict on a file, and its identifier of the instance."""

@@ -179,8 +179,8 @@ def test_the_state_is_written_into_the_study(orthanc: OrthancServer, peer: Ortha
     """A user of Orthanc reads it there; a study deleted meanwhile is no error."""
     study = orthanc.upload(builders.part10(builders.mr_image()))
 
-    client.note(peer, study, "done")
-    client.note(peer, "0" * 8 + ("-" + "0" * 8) * 4, "done")
+    client.note(peer, builders.uid("study", "1"), "done")
+    client.note(peer, "1.2.3", "done")
 
     assert orthanc.get(f"/studies/{study}/metadata?expand")["4200"] == "done"
 

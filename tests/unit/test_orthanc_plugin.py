@@ -1,7 +1,9 @@
 """What the plugin decides, keeps and says, against a stand-in for Orthanc's Python module."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -376,6 +378,21 @@ def test_a_right_configuration_connects_the_plugin(sdk: FakeOrthanc) -> None:
     assert plugin.install(sdk) is not None
     assert len(sdk.registered) == 2
     assert sdk.properties == {}
+
+
+def test_the_sample_configuration_is_the_manual_of_the_defaults() -> None:
+    """It holds every setting of the section with its default, and names the plugin's metadata."""
+    text = (Path(plugin.__file__).parent / "orthanc.json").read_text("utf-8")
+    sample = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+
+    assert plugin.read_settings(sample) == plugin.read_settings({})
+    assert set(sample["Lumbar"]) == {
+        "NodeUrl", "Peer", "TokenFile", "RetrySeconds", "TimeoutSeconds",
+    }  # fmt: skip
+    assert sample["UserMetadata"] == {
+        "lumbar-state": plugin.STATE_METADATA,
+        "lumbar-answered": plugin.ANSWERED_METADATA,
+    }
 
 
 def test_the_nodes_address_is_built_from_the_settings() -> None:

@@ -54,6 +54,7 @@ main.addEventListener("click", (event) => {
 
 async function renew() {
   const answer = await fetch(location.href).catch(() => null);
+  main.toggleAttribute("data-stale", !answer?.ok);
   if (answer?.ok) {
     const text = await answer.text();
     const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");

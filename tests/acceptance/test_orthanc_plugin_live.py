@@ -140,7 +140,7 @@ def test_a_study_goes_to_the_node_and_results_come_back_without_a_loop(
     result = tmp_path / "capture.dcm"
     result.write_bytes(builders.part10(builders.capture()))
     assert client.push(peer(pacs), [result]) == 1
-    client.note(peer(pacs), study, "done")
+    client.note(peer(pacs), builders.uid("study", "1"), "done")
 
     assert pacs.get("/studies") == [study]
     assert pacs.get("/statistics")["CountInstances"] == 10
@@ -211,10 +211,8 @@ def test_the_lua_script_triggers_once_and_ignores_results(
     lumbar: Mapping[str, Any], parts: Recorder, tmp_path: Path
 ) -> None:
     """The same trigger and the same guard, in an Orthanc without Python."""
-    section = {k: v for k, v in lumbar["Lumbar"].items() if k in {"NodeUrl", "Peer"}}
-    settings = {**lumbar, "Lumbar": {**section, "Token": TOKEN}}
     with OrthancServer(
-        tmp_path / "pacs", stable_age=1, lua_scripts=[FOLDER / "lumbar.lua"], settings=settings
+        tmp_path / "pacs", stable_age=1, lua_scripts=[FOLDER / "lumbar.lua"], settings=lumbar
     ) as pacs:
         store(pacs, tmp_path / "study")
         wait_for(lambda: parts.triggers, what="the trigger")
@@ -232,10 +230,8 @@ def test_the_lua_script_tells_later_of_what_it_could_not(
 ) -> None:
     """A silent node is told of the study when the next one becomes stable."""
     node.stop()
-    section = {k: v for k, v in lumbar["Lumbar"].items() if k in {"NodeUrl", "Peer"}}
-    settings = {**lumbar, "Lumbar": {**section, "Token": TOKEN}}
     with OrthancServer(
-        tmp_path / "pacs", stable_age=1, lua_scripts=[FOLDER / "lumbar.lua"], settings=settings
+        tmp_path / "pacs", stable_age=1, lua_scripts=[FOLDER / "lumbar.lua"], settings=lumbar
     ) as pacs:
         first = pacs.upload(builders.part10(builders.mr_image("first")))
         wait_for(lambda: state(pacs, first).startswith("queued: "), what="the queue")
