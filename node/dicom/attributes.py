@@ -17,8 +17,6 @@ from pydicom.sequence import Sequence as Items
 UNREADABLE = (
     ValueError,
     TypeError,
-    KeyError,
-    IndexError,
     AttributeError,
     NotImplementedError,
     OverflowError,

@@ -150,6 +150,8 @@ def _role(direction: Orientation, seen: Contrast) -> tuple[Role | None, str]:
         if seen.fat_suppressed:
             return None, "fat-suppressed T1: foraminal fat is dark, narrowing cannot be graded"
         return Role.SAGITTAL_T1, ""
+    if seen.weighting is Weighting.UNKNOWN:
+        return None, f"{direction}, weighting unknown: {seen.reasons[-1]}"
     return None, f"{direction} {seen.weighting} fills no role"
 
 

@@ -50,6 +50,7 @@ _REFUSED_TYPES: dict[str, str] = {
     "T2_STAR MAP": "parameter map",
     "DIFFUSION MAP": "parameter map",
     "ADC": "parameter map",
+    "FIELD_MAP": "parameter map",
     "FF": "parameter map",
     "CSA REPORT": "report",
     "CSAPARALLEL": "report",
@@ -71,11 +72,11 @@ _DIXON: dict[str, str] = {
 
 _PHILIPS_PRIVATE = "1.3.46.670589.11.0.0.12."
 
-_LUMBAR = re.compile(r"LUMB|L ?SPINE|LSP|LWS|L ?S ?SPINE|LOMB|(?<![A-Z])L[1-5](?![0-9])|SACR")
-_SPINE = re.compile(r"SPINE|RACHIS|COLUMN|WIRBEL|WS(?![A-Z])")
+# "CERVICAL SPINE" ends in "L SPINE": a name begins where no letter stands before it.
+_LUMBAR = re.compile(r"(?<![A-Z])(LUMB|LOMB|L ?S? ?SPINE|LSP|LWS|L[1-5](?![0-9])|SACR)|LUMBAR")
 _ELSEWHERE = re.compile(
-    r"BRAIN|HEAD|SKULL|CRAN|ORBIT|NECK|CERV|HWS|C ?SPINE|THORA|BWS|T ?SPINE|CHEST|HEART|CARDIAC"
-    r"|BREAST|MAMMA|LIVER|PROSTATE|KNEE|SHOULDER|HAND|WRIST|ELBOW|FOOT|ANKLE|FEMUR|HUMERUS"
+    r"(?<![A-Z])(BRAIN|HEAD|SKULL|CRAN|ORBIT|NECK|CERV|HWS|C ?SPINE|THORA|BWS|T ?SPINE|CHEST|HEART"
+    r"|CARDIAC|BREAST|MAMMA|LIVER|PROSTATE|KNEE|SHOULDER|HAND|WRIST|ELBOW|FOOT|ANKLE|FEMUR|HUMERUS)"
 )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
@@ -332,6 +334,29 @@ def test_the_same_image_twice_counts_once(tmp_path: Path) -> None:
     """A copy of a file in the folder is not another slice."""
     paths = write_all([*mr_study(), *mr_study()], tmp_path)
     assert sum(len(s.frames) for s in _facts(paths)) == 15
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=6)), max_size=5))
+def test_damaged_bytes_never_crash(tmp_path: Path, damage: list[tuple[int, bytes]]) -> None:
+    """Whatever bytes of an enhanced file are changed, it is read or refused, in one line."""
+    image = enhanced()
+    _add_enhanced_contrast(image)
+    raw = bytearray(part10(image))
+    headers = len(raw) - len(image.PixelData)
+    for at, new in damage:
+        raw[at % headers : at % headers + len(new)] = new
+    path = tmp_path / "damaged.dcm"
+    path.write_bytes(bytes(raw))
+    try:
+        header = read_header(path)
+        choice = choose(facts([(path, header)]))
+        for role, candidate in choice.chosen.items():
+            load_volume(role, candidate, {f.sop_instance_uid: path for f in candidate.frames})
+    except (InvalidInstance, NotAssessable) as refusal:
+        assert "\n" not in str(refusal)
 
 
 def test_a_ct_is_refused(tmp_path: Path) -> None:

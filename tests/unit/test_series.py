@@ -473,6 +473,18 @@ GEOMETRIES = [
         {"head": "the header says BRAIN"},
     ),
     Habit(
+        "a cervical series is not lumbar because its name ends in L SPINE",
+        [sag_t2("neck", study_description="MRI CERVICAL SPINE"), sag_t2("t2")],
+        {T2: "t2"},
+        {"neck": "the header says CERV"},
+    ),
+    Habit(
+        "physics that fit no contrast are told",
+        [sag_t2(), series("odd", stack(echo_time=90.0, repetition_time=700.0))],
+        {T2: "t2"},
+        {"odd": "weighting unknown: echo and repetition time fit no contrast"},
+    ),
+    Habit(
         "a wrong body part in a study that says lumbar is not held against it",
         [sag_t2("t2", body_part="HEAD", study_description="MRI LUMBAR SPINE")],
         {T2: "t2"},
