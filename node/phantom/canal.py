@@ -44,10 +44,12 @@ class Sac:
         self.front, self.back, self.half_width = middle - half, middle + half, width
         self.end = patient.sac_end
 
-    def at(self, s: Array | float) -> tuple[Vector, Vector, Vector]:
+    def at(self, s: NDArray[np.floating] | float) -> tuple[Vector, Vector, Vector]:
         """Return the middle, half depth and half width (mm) at places along the spine."""
-        front, back = np.interp(s, self.s, self.front), np.interp(s, self.s, self.back)
-        return 0.5 * (front + back), 0.5 * (back - front), np.interp(s, self.s, self.half_width)
+        front, back, width = (
+            np.asarray(np.interp(s, self.s, a)) for a in (self.front, self.back, self.half_width)
+        )
+        return 0.5 * (front + back), 0.5 * (back - front), width
 
     def outside(self, region: Region) -> Array:
         """Return the distance (mm) outside the sac, negative within it."""

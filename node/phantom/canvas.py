@@ -63,7 +63,7 @@ class Grain:
         k = k + np.fft.rfftfreq(size) ** 2
         white = np.fft.rfftn(rng.standard_normal((size, size, size), dtype=np.float32))
         shape = (k + (1 / reach) ** 2) ** (-power / 2) * np.exp(-2 * (np.pi * smooth) ** 2 * k)
-        tile = np.fft.irfftn(white * shape, s=(size,) * 3)
+        tile = np.fft.irfftn(white * shape, s=(size,) * 3, axes=(0, 1, 2))
         self._tile: Array = ((tile - tile.mean()) / tile.std()).astype(np.float32)
         self._size = size
 
@@ -76,7 +76,7 @@ class Grain:
     def at(self, region: Region, shift: int = 0) -> Array:
         """Return the noise in a region, from a place in the period that ``shift`` chooses."""
         index = [(np.arange(r.start, r.stop) + shift) % self._size for r in region.at]
-        return self._tile[np.ix_(*index)]
+        return np.asarray(self._tile[np.ix_(*index)])
 
 
 class Canvas:
@@ -117,10 +117,14 @@ class Canvas:
 
     def soft(self, distance: Array) -> Array:
         """Return the coverage of voxels whose centres are ``distance`` mm outside a surface."""
-        return np.clip(0.5 - distance / np.float32(1.1 * self.spacing), 0, 1)
+        return np.asarray(np.clip(0.5 - distance / np.float32(1.1 * self.spacing), 0, 1))
 
     def paint(
-        self, region: Region, cover: Array, tissue: Tissue, texture: Array | float = 1.0
+        self,
+        region: Region,
+        cover: Array,
+        tissue: Tissue,
+        texture: Array | float | np.floating = 1.0,
     ) -> None:
         """Lay a tissue over a region.
 
@@ -174,6 +178,12 @@ class Canvas:
         # Along the ray to the centre the surface is at 1/norm of the way.
         steep = np.sqrt((ds / radii[0]) ** 2 + (dv / radii[1]) ** 2 + (du / radii[2]) ** 2)
         return region, (norm - 1) * norm / (steep + np.float32(1e-6))
+
+
+def rounded(a: Array, b: Array, radius: float = 2.0) -> Array:
+    """Return the distance outside the meeting of two shapes, with a rounded edge (mm)."""
+    corner = np.hypot(np.clip(a + radius, 0, None), np.clip(b + radius, 0, None)) - radius
+    return np.where(corner > -radius, corner, np.maximum(a, b))
 
 
 class Bone:

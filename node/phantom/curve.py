@@ -1,8 +1,8 @@
 """The curve of the spine, and coordinates that follow it.
 
 Spine coordinates ``(s, v, u)`` in mm: ``s`` runs along the posterior wall of the vertebral bodies
-to the feet (0 is the middle of the disc L1/L2), ``v`` to the back at right angles to it, ``u`` to the
-patient's left. Anatomical coordinates ``(x, y, z)`` are LPS of a patient lying straight.
+to the feet (0 is the middle of the disc L1/L2), ``v`` to the back at right angles to it, ``u`` to
+the patient's left. Anatomical coordinates ``(x, y, z)`` are LPS of a patient lying straight.
 """
 
 import numpy as np

@@ -184,7 +184,16 @@ def make_patient(rng: np.random.Generator, severities: Mapping[FindingKey, float
             )
         )
     discs = tuple(
-        _disc(rng, k, discs_s, heights, bodies, severities, age) for k in range(len(BODIES) - 1)
+        _disc(
+            rng,
+            k,
+            at_s=float(discs_s[k]),
+            height=float(heights[k]),
+            bodies=bodies,
+            severities=severities,
+            age=age,
+        )
+        for k in range(len(BODIES) - 1)
     )
     return Patient(
         curve=_curve(rng, discs_s, scale),
@@ -207,6 +216,8 @@ def _stack(
     """Return the middle (s, mm) and the height of the disc below every body."""
     n = len(BODIES)
     heights = np.array(_DISC) * scale * np.clip(rng.normal(1.0, 0.1, n), 0.75, 1.25)
+    if rng.random() < 0.1:
+        heights[BODIES.index("S1")] *= rng.uniform(1.3, 2.2)  # a disc S1/S2 that stayed
     for k, level in enumerate(LEVELS):
         worst = max(severities[c, level] for c in Condition)
         loss = float(np.clip(rng.normal(0.35 * worst, 0.14), 0.0, 0.7))
@@ -238,8 +249,9 @@ def _curve(rng: np.random.Generator, discs_s: Vector, scale: float) -> Curve:
 def _disc(
     rng: np.random.Generator,
     k: int,
-    discs_s: Vector,
-    heights: Vector,
+    *,
+    at_s: float,
+    height: float,
     bodies: list[Body],
     severities: Mapping[FindingKey, float],
     age: float,
@@ -256,16 +268,16 @@ def _disc(
     foramen = {side: at(ConditionGroup.FORAMINAL, side) for side in Side}
     worst = max(canal, *recess.values(), *foramen.values())
     water = float(np.clip(rng.normal(1.05 - 0.6 * age - 0.55 * worst, 0.22), 0.0, 1.0))
-    spur = age + worst
+    spur, modic = age + worst, float(rng.normal(0, 0.6))
     return Disc(
-        s=float(discs_s[k]),
-        height=float(heights[k]),
+        s=at_s,
+        height=height,
         half_width=0.5 * (above.half_width + below.half_width),
         depth=0.5 * (above.depth + below.depth),
         water=0.15 * water if above.is_sacral else water,
         bulge=float(np.clip(rng.normal(0.4 + 0.8 * (1 - water), 0.5), 0.0, 2.5)),
         osteophyte=float(np.clip(rng.normal(1.2 * spur - 0.6, 0.9), 0.0, 4.5)),
-        modic=float(rng.normal(0, 0.6)) if rng.random() < 0.3 * spur else 0.0,
+        modic=modic if rng.random() < 0.3 * spur else 0.0,
         canal=canal,
         front_share=float(rng.uniform(0.3, 0.75)),
         flavum=float(np.clip(rng.normal(3.4, 0.5), 2.4, 4.8)),

@@ -208,7 +208,7 @@ def _sagittal_planes(
         down, along = down + rng.choice([-1, 1]) * rng.uniform(15, 40), along + rng.normal(0, 25)
     elif options.coverage == "small_field":
         field = float(rng.uniform(span + 50, 220))
-    # Measured from the middle of the five levels along the image's columns. All five levels stay inside, and something of the sacrum below them.
+    # From the middle of the five levels, which all stay inside with some sacrum below them.
     low = span / 2 + 34 - field / 2
     centre_down = float(np.clip(down, low, max(low, field / 2 - span / 2 - 12)))
     if options.coverage == "sacrum_cut":

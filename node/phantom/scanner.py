@@ -69,6 +69,7 @@ class Scanner:
         self,
         curve: Curve,
         pose: Pose,
+        *,
         column: Canvas,
         trunk: Canvas,
         marks: Landmarks,

@@ -3,7 +3,8 @@
 Severity runs from 0 to 1 and drives the anatomy; the grade is where it falls between two
 thresholds, at which the anatomy crosses the published definitions:
 
-- canal: dural sac about 100 mm² and 65 mm² (Schönström 1988; Schizas 2010: CSF partly, wholly lost);
+- canal: dural sac about 100 mm² and 65 mm² (Schönström 1988), CSF partly and wholly lost
+  (Schizas 2010);
 - foramen: perineural fat lost on all sides, then the root itself flattened (Lee 2010 grades 2, 3);
 - subarticular: recess about 3.5 mm deep with the root touched, then below 2 mm with it squeezed.
 
@@ -47,10 +48,13 @@ BALANCED = (36, 32, 32)
 
 #: Shares of the variance common to the patient, to the level and to both sides of one level.
 _SHARED: dict[ConditionGroup, tuple[float, float, float]] = {
-    ConditionGroup.CANAL: (0.35, 0.40, 0.0),
-    ConditionGroup.FORAMINAL: (0.28, 0.12, 0.20),
-    ConditionGroup.SUBARTICULAR: (0.30, 0.35, 0.08),
+    ConditionGroup.CANAL: (0.33, 0.52, 0.0),
+    ConditionGroup.FORAMINAL: (0.31, 0.12, 0.20),
+    ConditionGroup.SUBARTICULAR: (0.32, 0.42, 0.06),
 }
+
+#: Neighbouring levels wear together.
+_NEIGHBOURS = 0.35 ** np.abs(np.subtract.outer(np.arange(len(LEVELS)), np.arange(len(LEVELS))))
 
 
 def grade(severity: float) -> Grade:
@@ -70,7 +74,7 @@ def draw(rng: np.random.Generator, *, balanced: bool) -> dict[FindingKey, float]
         About as many of each grade at every level instead of real prevalence.
     """
     patient = rng.standard_normal()
-    at_level = rng.standard_normal(len(LEVELS))
+    at_level = rng.multivariate_normal(np.zeros(len(LEVELS)), _NEIGHBOURS)
     severities: dict[FindingKey, float] = {}
     for group in ConditionGroup:
         both_sides = rng.standard_normal(len(LEVELS))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from node.phantom import column as bones
+from node.phantom import arch
 from node.phantom.canal import (
     Sac,
     paint_fat,
@@ -16,6 +16,7 @@ from node.phantom.canal import (
     paint_sac,
 )
 from node.phantom.canvas import Canvas, Grain
+from node.phantom.column import paint_body, paint_disc
 from node.phantom.contrast import Array, Weighting, signals
 from node.phantom.headers import Identity, build_datasets
 from node.phantom.options import StudyOptions
@@ -127,7 +128,9 @@ def make_study(seed: int, *, options: StudyOptions | None = None) -> PhantomStud
     )
     column = paint_column(patient, table, draws[5])
     trunk, marks = _paint_trunk(patient, table, draws[6])
-    scanner = Scanner(patient.curve, pose, column, trunk, marks, Wobble(draws[7]))
+    scanner = Scanner(
+        patient.curve, pose, column=column, trunk=trunk, marks=marks, wobble=Wobble(draws[7])
+    )
     identity = Identity(seed, options)
     volumes = {}
     for role, scan in scans.items():
@@ -163,17 +166,17 @@ def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Ca
     for k in movable:
         paint_foramina(canvas, patient, k)
     for disc in patient.discs[1:]:
-        bones.paint_disc(canvas, disc, fine)
+        paint_disc(canvas, disc, fine)
     for k, body in enumerate(patient.bodies):
         around = (
             patient.discs[k - 1] if k > 0 else None,
             patient.discs[k] if k < len(patient.discs) else None,
         )
-        bones.paint_body(canvas, body, around, (fine, broad), rng)
-    bones.paint_sacrum(canvas, patient, (fine, broad))
-    bones.paint_midline(canvas, patient, (fine, broad))
+        paint_body(canvas, body, around, (fine, broad), rng)
+    arch.paint_sacrum(canvas, patient, (fine, broad))
+    arch.paint_midline(canvas, patient, (fine, broad))
     for k in movable:
-        bones.paint_arch(canvas, patient, k, fine)
+        arch.paint_arch(canvas, patient, k, fine)
     for k in movable:
         paint_flavum(canvas, patient, k)
     for k in movable:

@@ -1,7 +1,7 @@
 """Everything around the column: skin, fat, muscles, vessels, kidneys, bowel, pelvis.
 
-Painted coarsely in anatomical coordinates: here a canvas's ``s`` is -z, its ``v`` is y and its ``u``
-is x (mm).
+Painted coarsely in anatomical coordinates: here a canvas's ``s`` is -z, its ``v`` is y and its
+``u`` is x (mm).
 """
 
 import numpy as np
@@ -11,7 +11,6 @@ from node.phantom.canvas import Canvas, Grain, Region
 from node.phantom.contrast import Array, Tissue
 from node.phantom.curve import Vector
 from node.phantom.patient import Patient
-
 
 #: Fine, drawn out along the body, and broad texture.
 Grains = tuple[Grain, Grain, Grain]
@@ -98,8 +97,7 @@ def _skin_and_fat(canvas: Canvas, marks: Landmarks, grains: Grains) -> None:
     for channel, fat, skin in zip(
         canvas.channels, canvas.table[Tissue.FAT], canvas.table[Tissue.SKIN], strict=True
     ):
-        np.multiply(texture, fat, out=channel)
-        channel += skin * rim
+        channel[:] = texture * fat + skin * rim
 
 
 def _streaked(
