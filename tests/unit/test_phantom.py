@@ -256,4 +256,4 @@ def _patch(made: PhantomStudy, role: Role, key: FindingKey, radius: float) -> ND
     away = np.hypot(
         (rows - row) * image.plane.row_spacing, (columns - column) * image.plane.column_spacing
     )
-    return image.pixels[away < radius] / made.volumes[role].window()[1]
+    return np.asarray(image.pixels[away < radius] / made.volumes[role].window()[1])
