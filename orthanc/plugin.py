@@ -332,10 +332,17 @@ def _reason(error: urllib.error.HTTPError) -> str:
 class Trigger:
     """The plugin at work: one thread that decides, tells and retries; callbacks only wake it."""
 
-    def __init__(self, sdk: Sdk, settings: Settings, tell: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        sdk: Sdk,
+        settings: Settings,
+        tell: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sdk = sdk
         self._settings = settings
         self._tell_node = tell
+        self._clock = clock
         self._library = Library(sdk)
         self.ledger = Ledger(sdk)
         self._stable: set[str] = set()
@@ -459,7 +466,7 @@ class Trigger:
 
         Orthanc forgets at a restart which studies were not; `catch_up` has to find them.
         """
-        now = time.monotonic()
+        now = self._clock()
         if self._seen is None:
             self._seen = (self._library.last_change(), now)
         elif now - self._seen[1] > 2 * self._settings.stable_age_s + 10:

@@ -192,16 +192,55 @@ def test_a_study_without_mr_images_is_left_alone(
     assert (node.told, sdk.state()) == ([], "")
 
 
-def test_an_image_without_a_stored_class_counts_as_mr(
-    sdk: FakeOrthanc, node: FakeNode, trigger: plugin.Trigger
+@pytest.mark.parametrize(("modality", "told"), [("MR", [STUDY]), ("CT", [])])
+def test_an_image_without_a_stored_class_counts_by_its_modality(
+    sdk: FakeOrthanc, node: FakeNode, trigger: plugin.Trigger, modality: str, told: list[str]
 ) -> None:
-    """Images from a very old Orthanc have no SopClassUid metadata; they are not lost for that."""
-    sdk.hold({"t1": IMAGES})
+    """Images from a very old Orthanc have no SopClassUid metadata; MR is not lost for that."""
+    sdk.hold({"t1": (modality, MR)})
     del sdk.answers["/instances/t1-1/metadata/SopClassUid"]
 
     becomes_stable(trigger)
 
+    assert node.told == told
+
+
+def test_images_that_arrive_while_the_node_is_told_are_not_forgotten(
+    sdk: FakeOrthanc, node: FakeNode
+) -> None:
+    """The answer was for the smaller set: the larger one still stands in the ledger."""
+
+    plugged: plugin.Trigger
+
+    def tell(study: str) -> str:
+        sdk.hold({"t1": IMAGES, "t2": IMAGES})
+        ask(plugged, "POST", study)
+        return ""
+
+    plugged = plugin.Trigger(sdk, plugin.read_settings(SETTINGS), tell)
+    plugged.catch_up()
+    sdk.hold({"t1": IMAGES})
+
+    assert not becomes_stable(plugged)
+
+    assert list(plugged.ledger.pending) == [STUDY]
+    assert started(sdk, node).step()
     assert node.told == [STUDY]
+
+
+def test_the_position_follows_behind_everything_that_may_not_be_stable(sdk: FakeOrthanc) -> None:
+    """It moves to a change only when that change's study has had time to become stable."""
+    now = 1000.0
+    settings = plugin.read_settings({"StableAge": 60})
+    trigger = plugin.Trigger(sdk, settings, FakeNode(), clock=lambda: now)
+    trigger.catch_up()
+    for seconds, last, expected in ((0, 5, 0), (130, 8, 0), (131, 9, 5), (200, 9, 5), (270, 9, 9)):
+        now = 1000.0 + seconds
+        sdk.answers["/changes?last"] = {"Last": last}
+
+        trigger.step()
+
+        assert trigger.ledger.position == expected, seconds
 
 
 def test_a_silent_node_is_told_later_even_by_another_orthanc_process(
