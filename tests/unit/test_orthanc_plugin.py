@@ -209,7 +209,6 @@ def test_images_that_arrive_while_the_node_is_told_are_not_forgotten(
     sdk: FakeOrthanc, node: FakeNode
 ) -> None:
     """The answer was for the smaller set: the larger one still stands in the ledger."""
-
     plugged: plugin.Trigger
 
     def tell(study: str) -> str:
