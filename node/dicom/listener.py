@@ -5,7 +5,6 @@ checks that file without decoding pixels, commits it, writes the index row, and 
 answers and why is in the table of `node.dicom.statuses`.
 """
 
-import socket
 import threading
 import time
 from collections import Counter
@@ -20,11 +19,11 @@ from node.dicom.intake import Archive, Index, Intake
 from node.dicom.limits import ClassMismatch
 from node.dicom.negotiation import KEPT_CLASSES, ignored_contexts, kept_contexts
 from node.dicom.spool import Spool, SpoolingProvider
+from node.dicom.transport import MAX_PDU, bounded
 from node.errors import DiskFull, InvalidInstance, Misconfigured
 
 log = structlog.get_logger()
 
-_MAX_PDU = 131_072  # the largest that DCMTK sends; fewer, larger pieces cost less
 _STOP_WAIT_S = 5.0
 
 
@@ -115,15 +114,14 @@ class Listener:
         ae.require_called_aet = settings.require_called_ae
         ae.require_calling_aet = list(settings.calling_ae)
         ae.maximum_associations = settings.max_associations
-        ae.maximum_pdu_size = _MAX_PDU
+        ae.maximum_pdu_size = MAX_PDU
         ae.network_timeout = settings.network_timeout_s
         ae.acse_timeout = ae.dimse_timeout = min(30.0, settings.network_timeout_s)
         return ae
 
     def _on_open(self, event: Any) -> None:
         """Prepare a connection before anything is read from it."""
-        connection = event.assoc.dul.socket.socket
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bounded(event)
         event.assoc.dimse = SpoolingProvider(event.assoc, self._intake)
 
     def _on_requested(self, event: Any) -> None:

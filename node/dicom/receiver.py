@@ -5,7 +5,6 @@
 
 import argparse
 import signal
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -16,6 +15,7 @@ from pynetdicom.sop_class import Verification
 
 from node.dicom import statuses
 from node.dicom.limits import uid
+from node.dicom.transport import MAX_PDU, no_delay
 from node.errors import InvalidInstance
 
 
@@ -36,11 +36,11 @@ class Receiver:
         self._folder = folder
         self.ae_title = ae_title
         ae = AE(ae_title=ae_title)
-        ae.maximum_pdu_size = 131_072
+        ae.maximum_pdu_size = MAX_PDU
         ae.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
-        handlers = [(evt.EVT_CONN_OPEN, _no_delay), (evt.EVT_C_STORE, self._on_store)]
+        handlers = [(evt.EVT_CONN_OPEN, no_delay), (evt.EVT_C_STORE, self._on_store)]
         self._server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
         self.port: int = self._server.server_address[1]
 
@@ -61,10 +61,6 @@ class Receiver:
         part.write_bytes(event.encoded_dataset())
         part.replace(self._folder / f"{name}.dcm")
         return statuses.SUCCESS
-
-
-def _no_delay(event: Any) -> None:
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,5 @@
 """Send DICOM objects to a destination by C-STORE, and say for each what became of it."""
 
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +15,12 @@ from pynetdicom.sop_class import Verification
 
 from node.config import Destination
 from node.dicom import statuses
+from node.dicom.transport import MAX_PDU, no_delay
 from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
 
 log = structlog.get_logger()
 
 _MAX_CONTEXTS = 128  # of one association: odd identifiers from 1 to 255, PS3.8 9.3.2.2
-_MAX_PDU = 131_072
 _META_TAGS = ["SOPClassUID", "SOPInstanceUID"]
 
 Progress = Callable[[int, int], None]
@@ -191,7 +190,7 @@ def _association(destination: Destination, calling_ae: str, contexts: list[Any])
     """Open an association, and end it whatever happens."""
     _config.STORE_SEND_CHUNKED_DATASET = True  # a path is sent as it is, never held whole
     ae = AE(ae_title=calling_ae)
-    ae.maximum_pdu_size = _MAX_PDU
+    ae.maximum_pdu_size = MAX_PDU
     ae.connection_timeout = ae.acse_timeout = destination.timeout_s
     ae.dimse_timeout = ae.network_timeout = destination.timeout_s
     association = ae.associate(
@@ -199,8 +198,8 @@ def _association(destination: Destination, calling_ae: str, contexts: list[Any])
         destination.port,
         contexts=contexts,
         ae_title=destination.ae_title,
-        max_pdu=_MAX_PDU,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)],
+        max_pdu=MAX_PDU,
+        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
     )
     if not association.is_established:
         raise DestinationUnavailable(_why_not(association, destination))
@@ -251,11 +250,6 @@ def _takes(association: Any, one: _Object) -> bool:
         context.abstract_syntax == one.sop_class_uid and context.transfer_syntax[0] == one.syntax
         for context in association.accepted_contexts
     )
-
-
-def _no_delay(event: Any) -> None:
-    """Send small packets at once: Nagle's algorithm costs 40 ms for each answer."""
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _why_not(association: Any, destination: Destination) -> str:
