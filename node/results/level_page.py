@@ -92,7 +92,7 @@ class _LevelPage:
             self._picture((x, y + TITLE), shown, findings, mm, size)
         self._results(place, findings)
         picture = (x, y + TITLE, x + width, y + height - RESULT)
-        self._reasons(picture, findings, is_over=shown is not None)
+        self._notes(picture, findings, is_over=shown is not None)
 
     def _results(self, place: Place, findings: Sequence[Finding]) -> None:
         x, y, width, height = place
@@ -173,27 +173,33 @@ class _LevelPage:
         )
         self.canvas.text((x + width, y + TITLE / 2), words, 17, FAINT, anchor="rm")
 
-    def _reasons(self, box: Box, findings: Sequence[Finding], *, is_over: bool) -> None:
-        """Write why findings are not assessed: in the empty panel, or at the picture's foot."""
+    def _notes(self, box: Box, findings: Sequence[Finding], *, is_over: bool) -> None:
+        """Write reasons and warnings: in the empty panel, or at the picture's foot."""
         left, top, right, bottom = box
         each = (right - left) / len(findings)
-        missing = [
-            (left + i * each, left + (i + 1) * each, f.reason or "no reason given")
-            for i, f in enumerate(findings)
-            if not f.is_assessed
+        notes = [
+            (left + i * each, left + (i + 1) * each, note)
+            for i, finding in enumerate(findings)
+            if (note := _note(finding))
         ]
-        if len(missing) == len(findings) and len({why for _, _, why in missing}) == 1:
-            missing = [(left, right, missing[0][2])]
-        for start, end, why in missing:
-            words = f"Not assessed: {why}"
+        if len(notes) == len(findings) and len({note for _, _, note in notes}) == 1:
+            notes = [(left, right, notes[0][2])]
+        for start, end, note in notes:
             inner = end - start - 28
             start_y = top + 60
             if is_over:
-                needed = len(wrapped(words, 19, inner)) * line_height(19) + 16
+                needed = len(wrapped(note, 19, inner)) * line_height(19) + 16
                 start_y = bottom - min(needed, (bottom - top) / 2)
                 self.canvas.draw.rectangle((start, start_y, end - 1, bottom - 1), fill=BLACK)
             at = (start + 14, start_y + 8, start + 14 + inner, bottom)
-            self.canvas.paragraphs(at, [words], 19 if is_over else 21)
+            self.canvas.paragraphs(at, [note], 19 if is_over else 21)
+
+
+def _note(finding: Finding) -> str:
+    """Return why a finding is not assessed or what to know about it, if anything."""
+    if not finding.is_assessed:
+        return f"Not assessed: {finding.reason or 'no reason given'}"
+    return f"Warning: {'; '.join(finding.warnings)}" if finding.warnings else ""
 
 
 def _point(finding: Finding, shown: Slice) -> Vector | None:

@@ -127,7 +127,7 @@ def _resampled(shown: Slice, plane: Plane) -> NDArray[np.float32]:
     first = source.to_pixel(plane.to_patient(-0.5, -0.5))
     last = source.to_pixel(plane.to_patient(plane.columns - 0.5, plane.rows - 0.5))
     is_upright = abs(float(plane.along_row @ source.along_row)) > 0.5
-    box = np.array([*np.minimum(first, last), *np.maximum(first, last)]) + 0.5
+    box = np.round([*np.minimum(first, last), *np.maximum(first, last)], 6) + 0.5
     # Pillow resizes boxes inside an image only: pad by what lies outside.
     matrix = np.array([source.columns, source.rows])
     before = np.ceil(np.maximum(0, -box[:2])).astype(int)
@@ -157,7 +157,7 @@ def _eight_bit(values: NDArray[np.float32], volume: Volume) -> NDArray[np.uint8]
     """
     low, high = volume.window()
     white = low + np.clip(
-        float(np.percentile(values, 99.6)) - low, 0.5 * (high - low), 1.3 * (high - low)
+        float(np.percentile(values, 99.6)) - low, 0.5 * (high - low), 1.6 * (high - low)
     )
     scaled = np.clip((values - low) / (white - low), 0.0, 1.0)
     return np.ascontiguousarray(np.round(scaled * 255)).astype(np.uint8)
