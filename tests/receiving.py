@@ -7,8 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from pydicom.config import IGNORE
+from pydicom.uid import UID
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import P_DATA
 
 from node.config import Listen
 from node.dicom.limits import check
@@ -101,3 +108,40 @@ def dcmtk(tool: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
 def storescu(port: int, paths: Sequence[Path], *options: object, called: str = "LUMBAR") -> Any:
     """Send files with DCMTK's storescu."""
     return dcmtk("storescu", *options, "-aec", called, "127.0.0.1", port, *paths)
+
+
+def store_raw(association: Any, sop_class: str, sop_instance: str, body: bytes) -> int:
+    """Send bytes as the data set of a C-STORE; nobody looks at anything on this side.
+
+    Returns
+    -------
+    int
+        The status, or -1 when the peer ended the association.
+    """
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, "1.2.3"
+    request.DataSet = BytesIO(body or b"\0")
+    message: Any = C_STORE_RQ()
+    message.primitive_to_message(request)
+    message.command_set[0x00001000].value = UID(sop_instance, validation_mode=IGNORE)
+    if not body:
+        message.data_set = BytesIO()
+    # The order pynetdicom's own send_c_store keeps: its reactor must not take the answer.
+    association._reactor_checkpoint.clear()
+    wait_for(lambda: association._is_paused, what="the reactor")
+    context = association.accepted_contexts[0].context_id
+    for piece in message.encode_msg(context, association.dimse.maximum_pdu_size):
+        association.dul.send_pdu(piece)
+    if not body:
+        association.dul.send_pdu(_empty_last_fragment(context))
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    return -1 if answer is None else int(answer.Status)
+
+
+def _empty_last_fragment(context: int) -> Any:
+    """Return a P-DATA that says: this was the data set (PS3.8 annex E.2)."""
+    piece = P_DATA()
+    piece.presentation_data_value_list.append([context, b"\x02"])
+    return piece

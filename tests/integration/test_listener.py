@@ -42,7 +42,7 @@ from tests.builders import (
     part10,
     uid,
 )
-from tests.receiving import dataset, listening, listening_process
+from tests.receiving import dataset, listening, listening_process, store_raw
 from tests.waiting import wait_for
 
 EXPLICIT = str(ExplicitVRLittleEndian)
@@ -223,22 +223,6 @@ def test_a_class_that_was_not_negotiated_has_its_own_status(tmp_path: Path) -> N
         )
         association.release()
         assert status == 0x0122
-
-
-def store_raw(association: Any, sop_class: str, sop_instance: str, body: bytes) -> int:
-    """Send bytes as a C-STORE without anybody looking at them on this side."""
-    request = C_STORE()
-    request.MessageID = 1
-    request.Priority = 2
-    request.AffectedSOPClassUID = sop_class
-    request.AffectedSOPInstanceUID = sop_instance
-    request.DataSet = BytesIO(body)
-    association._reactor_checkpoint.clear()
-    wait_for(lambda: association._is_paused)
-    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
-    _, answer = association.dimse.get_msg(block=True)
-    association._reactor_checkpoint.set()
-    return int(answer.Status)
 
 
 def test_a_full_disk_is_answered_out_of_resources(tmp_path: Path) -> None:
