@@ -155,7 +155,8 @@ def paint_midline(canvas: Canvas, patient: Patient, grains: tuple[Grain, Grain])
     """Paint the ligaments between and behind the spinous processes, with fat between fibres."""
     first, last = patient.bodies[1], patient.bodies[9]
     region = canvas.region((first.top, 22.0, -6.0), (last.top + 12, 54.0, 6.0))
-    tip = 51.0 * patient.scale
+    low, high = patient.discs[7].s, last.top
+    tip = 51.0 * patient.scale - 15.0 * np.clip((region.s - low) / (high - low), 0, 1.3)
     away = np.maximum(np.abs(region.u) - 3.2, np.maximum(25.0 - region.v, region.v - tip))
     fine, broad = grains
     canvas.paint(region, canvas.soft(away), Tissue.FIBROSIS, 1 + 0.15 * fine.at(region))
@@ -180,11 +181,11 @@ def paint_sacrum(canvas: Canvas, patient: Patient, grains: tuple[Grain, Grain]) 
     roof = top + 1.0 + 0.22 * np.clip(off - 16, 0, None) - region.s
     wing = np.maximum(np.maximum(front - region.v, region.v - back), roof)
     wing = np.maximum(wing, np.maximum(off - (52.0 - 34.0 * t), 9.0 - 4.0 * t - off))
-    behind = np.maximum(off - (13.0 - 8.0 * t), np.abs(region.v - 17.5 + 8.0 * t) - 3.0)
+    behind = np.maximum(off - (13.0 - 8.0 * t), np.abs(region.v - 14.5 + 7.0 * t) - 2.6)
     behind = np.maximum(behind, top + 8.0 - region.s)
     bone = Bone(canvas, grains[0])
     bone.add(region, wing + np.float32(0.5) * grains[1].at(region))
-    bone.add(region, behind)
+    bone.add(region, behind + np.float32(1.2) * grains[1].at(region, 40))
     above = patient.discs[patient.bodies.index(bodies[0]) - 1]
     for side in Side:
         _superior(bone, canvas, (bodies[0], above), side, patient.scale)

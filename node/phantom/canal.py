@@ -75,7 +75,7 @@ def paint_fat(canvas: Canvas, patient: Patient, grain: Grain) -> None:
         if body.is_sacral:
             away = np.maximum(du - hw, region.v - 17.0)
         cover = np.clip(0.5 - away / 3.0, 0, 1)
-        canvas.paint(region, cover, Tissue.FAT, 0.85 + 0.08 * grain.at(region))
+        canvas.paint(region, cover, Tissue.FAT, 0.94 + 0.06 * grain.at(region))
 
 
 def paint_sac(canvas: Canvas, patient: Patient, sac: Sac, rng: np.random.Generator) -> None:
@@ -88,6 +88,11 @@ def paint_sac(canvas: Canvas, patient: Patient, sac: Sac, rng: np.random.Generat
     csf = canvas.soft(away) * (depth > 0.8)
     pulsation = 1 - 0.06 * np.sin(region.s / rng.uniform(9, 25) + rng.uniform(0, 6))
     canvas.paint(region, csf, Tissue.CSF, pulsation)
+    haze = np.exp(-(((region.v - middle - 0.42 * depth) / (0.42 * depth + 0.1)) ** 2))
+    below = 1 / (1 + np.exp((patient.conus - 12 - region.s) / 6.0))
+    above = 1 / (1 + np.exp((region.s - patient.discs[7].s) / 16.0))
+    fibres = np.float32(rng.uniform(0.25, 0.55)) * haze * below * above
+    canvas.paint(region, fibres * csf, Tissue.NERVE)
     canvas.paint(region, _roots(canvas, patient, sac, region, rng) * csf, Tissue.NERVE)
     gone = np.interp(s, sac.s, sac.effaced).astype(np.float32)[:, None, None]
     canvas.paint(region, np.float32(0.92) * gone * csf, Tissue.NERVE, 0.85)
@@ -118,7 +123,7 @@ def _roots(
                 v = middle + depth * np.clip(low - 0.9 * (lateral - 0.5) + wave, -0.7, 0.8)
                 u = sign * width * np.clip(lateral + wave, 0.05, 0.95)
                 on = (s > patient.conus - 18 + rng.uniform(0, 14)) & (s < leave)
-                _stamp(cover, (v - v0) / h, (u - u0) / h, on, rng.uniform(0.55, 0.85) / h)
+                _stamp(cover, (v - v0) / h, (u - u0) / h, on, rng.uniform(0.65, 0.95) / h)
     return cover
 
 
@@ -197,7 +202,7 @@ def paint_foramina(canvas: Canvas, patient: Patient, k: int) -> None:
         room = floor - roof
         closed = (0.5 * (roof + floor), v + 0.5, sign * u)
         region, away = canvas.blob(closed, (0.46 * room, 6.0, half + 2))
-        seen = min(1.0, 2.0 * worse)
+        seen = float(np.clip(2.4 * (worse - 0.15), 0, 1))
         canvas.paint(region, seen * canvas.soft(away), Tissue.FIBROSIS)
         s = roof + 1.0 + (0.28 - 0.05 * worse) * room
         high, deep = (0.30 - 0.20 * worse) * room, 5.2 - 3.6 * worse

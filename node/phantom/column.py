@@ -50,10 +50,12 @@ def _nucleus(canvas: Canvas, disc: Disc, region: Region, away: Array, texture: A
     if disc.height < 2.0:
         return
     ds = np.abs(region.s - disc.s)
-    inner = np.maximum(away + 4.0, (ds - 0.42 * disc.height) * 2)
-    dv = (region.v + 0.46 * disc.depth) / (0.33 * disc.depth)
-    du = region.u / (0.60 * disc.half_width)
-    dome = 0.40 * disc.height * (1 - 0.35 * np.clip(du**2 + dv**2, 0, 1))
+    dv = (region.v + 0.46 * disc.depth) / (0.36 * disc.depth)
+    du = region.u / (0.64 * disc.half_width)
+    round_ = np.clip(du**2 + dv**2, 0, 1)
+    # A lens: the endplates hollow out over its middle.
+    inner = np.maximum(away + 3.5, (ds - 0.46 * disc.height - 1.5 * (1 - round_)) * 2)
+    dome = 0.48 * disc.height * (1 - 0.8 * round_**1.5) + 1.6 * (1 - round_)
     core = np.maximum((np.sqrt(du**2 + dv**2) - 1) * 0.3 * disc.depth, (ds - dome) * 1.6)
     wet = disc.water
     cleft = 1 - 0.55 * wet * np.exp(-((ds / 0.9) ** 2)) * (wet < 0.9)
@@ -105,7 +107,7 @@ def paint_body(
     middle, half = (body.top + body.bottom) / 2, (body.bottom - body.top) / 2
     level = (region.s - middle) / half
     waist = (0.5 if body.is_sacral else 2.0) * (1 - np.clip(level**2, 0, 1))
-    hollow = (0.0 if body.is_sacral else rng.uniform(0.6, 1.9)) * (1 - np.clip(norm, 0, 1) ** 2)
+    hollow = (0.0 if body.is_sacral else rng.uniform(0.8, 2.6)) * (1 - np.clip(norm, 0, 1) ** 2)
     ends = np.maximum(body.top + 0.7 * hollow - region.s, region.s - body.bottom + hollow)
     spurs = _spurs(around, region, v, level)
     fine, broad = grains

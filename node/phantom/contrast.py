@@ -40,7 +40,7 @@ class Tissue(IntEnum):
 #: Proton density (relative), T1 (ms), T2 (ms).
 PROPERTIES: dict[Tissue, tuple[float, float, float]] = {
     Tissue.AIR: (0.0, 1000.0, 50.0),
-    Tissue.FAT: (0.90, 260.0, 105.0),
+    Tissue.FAT: (0.90, 260.0, 128.0),
     Tissue.SKIN: (0.60, 600.0, 35.0),
     Tissue.MUSCLE: (0.85, 1000.0, 42.0),
     Tissue.LIGAMENT: (0.40, 900.0, 28.0),

@@ -13,7 +13,7 @@ BODIES = ("T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "
 _FIRST_LUMBAR = BODIES.index("L1")
 #: Per body: pitch from disc to disc, disc height below, half width, depth; mm at median size.
 _PITCH = (27.0, 28.5, 30.5, 33.0, 35.0, 36.0, 36.8, 36.4, 34.5, 29.0, 24.0, 20.0, 17.0)
-_DISC = (4.5, 5.0, 5.5, 6.5, 8.0, 9.5, 10.8, 11.2, 10.0, 3.0, 1.5, 1.0, 1.0)
+_DISC = (4.5, 5.0, 5.5, 6.5, 8.0, 9.5, 10.8, 11.2, 10.0, 2.0, 1.0, 0.8, 0.8)
 _HALF_WIDTH = (15.0, 16.0, 17.5, 19.5, 21.5, 22.5, 23.5, 24.8, 26.0, 25.0, 19.0, 15.0, 12.0)
 _DEPTH = (28.0, 29.0, 30.0, 31.0, 32.0, 33.0, 34.0, 34.5, 34.5, 29.0, 20.0, 15.0, 12.0)
 #: Turn of the curve at the disc below each body, degrees (mean).
@@ -204,7 +204,7 @@ def make_patient(rng: np.random.Generator, severities: Mapping[FindingKey, float
         fatty_muscle=float(np.clip(0.1 + 0.6 * age + rng.normal(0, 0.15), 0.02, 0.95)),
         skin_fat=float(np.clip(rng.lognormal(2.6, 0.5), 5.0, 50.0)),
         conus=float(rng.normal(-8.0, 12.0)),
-        sac_end=float(discs_s[BODIES.index("S1")] + rng.normal(6.0, 8.0)),
+        sac_end=float(discs_s[BODIES.index("S1")] + rng.normal(9.0, 9.0)),
         sac_depth=float(np.clip(rng.normal(13.2, 1.0), 11.5, 16.0)),
         sac_half_width=float(np.clip(rng.normal(8.2, 0.6), 7.0, 10.0)),
     )
@@ -217,7 +217,7 @@ def _stack(
     n = len(BODIES)
     heights = np.array(_DISC) * scale * np.clip(rng.normal(1.0, 0.1, n), 0.75, 1.25)
     if rng.random() < 0.1:
-        heights[BODIES.index("S1")] *= rng.uniform(1.3, 2.2)  # a disc S1/S2 that stayed
+        heights[BODIES.index("S1")] *= rng.uniform(1.8, 3.5)  # a disc S1/S2 that stayed
     for k, level in enumerate(LEVELS):
         worst = max(severities[c, level] for c in Condition)
         loss = float(np.clip(rng.normal(0.35 * worst, 0.14), 0.0, 0.7))
@@ -268,15 +268,19 @@ def _disc(
     foramen = {side: at(ConditionGroup.FORAMINAL, side) for side in Side}
     worst = max(canal, *recess.values(), *foramen.values())
     water = float(np.clip(rng.normal(1.05 - 0.6 * age - 0.55 * worst, 0.22), 0.0, 1.0))
+    bulge = float(np.clip(rng.normal(0.4 + 0.8 * (1 - water), 0.5), 0.0, 2.5))
+    osteophyte = float(np.clip(rng.normal(1.2 * (age + worst) - 0.6, 0.9), 0.0, 4.5))
     spur, modic = age + worst, float(rng.normal(0, 0.6))
     return Disc(
         s=at_s,
         height=height,
-        half_width=0.5 * (above.half_width + below.half_width),
-        depth=0.5 * (above.depth + below.depth),
+        half_width=below.half_width
+        if above.is_sacral
+        else 0.5 * (above.half_width + below.half_width),
+        depth=below.depth if above.is_sacral else 0.5 * (above.depth + below.depth),
         water=0.15 * water if above.is_sacral else water,
-        bulge=float(np.clip(rng.normal(0.4 + 0.8 * (1 - water), 0.5), 0.0, 2.5)),
-        osteophyte=float(np.clip(rng.normal(1.2 * spur - 0.6, 0.9), 0.0, 4.5)),
+        bulge=0.0 if above.is_sacral else bulge,
+        osteophyte=0.0 if above.is_sacral else osteophyte,
         modic=modic if rng.random() < 0.3 * spur else 0.0,
         canal=canal,
         front_share=float(rng.uniform(0.3, 0.75)),

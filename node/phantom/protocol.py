@@ -95,7 +95,7 @@ def draw_scans(
     rng: np.random.Generator, patient: Patient, pose: Pose, options: StudyOptions
 ) -> dict[Role, Scan]:
     """Draw the study's series."""
-    strong = rng.random() < 0.35
+    strong = rng.random() < 0.5
     stir = options.stir if options.stir is not None else bool(rng.random() < 0.15)
     direction = _sagittal_axes(rng, pose)
     back = options.reversed_sagittal
@@ -145,7 +145,9 @@ def draw_weighting(rng: np.random.Generator, role: Role, *, stir: bool) -> Weigh
 
 def _draw_coil(rng: np.random.Generator, *, strong: bool, sagittal: bool) -> Coil:
     # A normalised image keeps little of the coil; others are far brighter at the back.
-    floor, reach = (0.08, rng.uniform(60, 100)) if strong else (0.4, rng.uniform(80, 160))
+    floor, reach = 0.4, rng.uniform(80, 160)
+    if strong:
+        floor, reach = (0.08, rng.uniform(60, 100)) if sagittal else (0.2, rng.uniform(80, 120))
     return Coil(
         floor=floor,
         reach=float(reach),

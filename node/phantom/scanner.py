@@ -114,12 +114,12 @@ class Scanner:
         lattice = self._lattice(plane, 0.0)
         parts = self._slab(scan, plane, lattice)
         for spine in parts:
-            self._add_column(fine, cover, spine + self._wobble.at(spine, 9.0, 0.55))
+            self._add_column(fine, cover, spine + self._wobble.at(spine, 9.0, 0.65))
         places = np.stack([-lattice[..., 2], lattice[..., 1], lattice[..., 0]], axis=-1)
         places += self._wobble.at(lattice, 21.0, 2.6) + self._wobble.at(lattice + 50, 9.0, 0.8)
         # The trunk is coarse: it is sampled coarsely too, then refined.
         index = _index(self._trunk, places, _grid(plane, 0.9 * self._trunk.spacing))
-        rough = map_coordinates(self._rough, index, order=1)
+        rough = map_coordinates(self._rough, index, order=1, mode="nearest")
         signal = fine / len(parts) + (1 - cover / len(parts)) * _stretch(rough, shape)
         return signal * _stretch(self._sensitivity(scan, lattice), shape)
 
