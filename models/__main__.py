@@ -34,7 +34,13 @@ def phantom(work: Work, count: int = 600, validation: int = 60, processes: int =
 
 
 @app.command()
-def train(work: Work, names: Names = None, minutes: float = 6.0, steps: int = 1_000_000) -> None:
+def train(
+    work: Work,
+    names: Names = None,
+    minutes: float = 6.0,
+    steps: int = 1_000_000,
+    threads: int = 2,
+) -> None:
     """Train models on all studies made so far."""
     files = {
         part: sorted((work / "cases" / part).glob("[0-9]*.npz")) for part in ("train", "validation")
@@ -43,7 +49,7 @@ def train(work: Work, names: Names = None, minutes: float = 6.0, steps: int = 1_
         console.print(f"no studies in {work}/cases: run `python -m models phantom --work {work}`")
         raise typer.Exit(2)
     for name in names or MODEL_NAMES:
-        settings = Settings(minutes=minutes, steps=steps)
+        settings = Settings(minutes=minutes, steps=steps, threads=threads)
         trained = train_one(*split(name), files["train"], files["validation"], settings)
         save(trained, work / "models" / name, settings)
         console.print(name, trained.log)

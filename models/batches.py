@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from models.augment import Warp, field_of_view, looks
 from models.data import STEP, Case
@@ -35,7 +36,7 @@ def keys(stage: str, group: ConditionGroup) -> list[str]:
 class SeriesBatch:
     """Stage 1: several series of different length, one after the other."""
 
-    images: Tensor  # (slices of all series, 1, H, W)
+    images: Tensor  # (slices of all series, 1, H/2, W/2)
     millimetres: tuple[Tensor, ...]  # of each series, (S, 1)
     targets: tuple[Tensor, ...]  # of each series, (S + 1, places), columns sum to 1
 
@@ -54,10 +55,11 @@ def series_batch(
             keep = keep[head : len(mm) - tail]
         elif rng.random() < 0.2:
             keep = keep[rng.random(len(keep)) > 0.08]
-        x = torch.from_numpy(case[f"{role}.images"][keep]).float() / STEP
+        x = torch.from_numpy(case[f"{role}.images"][keep]).float()[:, None] / STEP
+        x = F.avg_pool2d(x, 2)  # as `SliceFinder.forward` does
         warp = Warp.random(1, degrees=15, zoom=(0.8, 1.25), shift=0.12)
         same = Warp(warp.matrix.expand(len(x), 2, 2), warp.shift.expand(len(x), 2))
-        x = same.images(x[:, None], x.shape[-1])
+        x = same.images(x, x.shape[-1])
         # One look for the whole series: its slices are made by one scanner in one scan.
         images.append(looks(x.transpose(0, 1), invert=0.1).transpose(0, 1))
         here = mm[keep] - (mm[keep].min() + mm[keep].max()) / 2

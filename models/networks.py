@@ -52,9 +52,8 @@ class SliceFinder(nn.Module):
         self.absent = nn.Linear(64, places)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(S, 1, H, W) -> (S, 128), at half resolution: a level is not a small thing."""
-        x = local_contrast(F.avg_pool2d(images, 2), 15)
-        x = self.encoder(x)
+        """(S, 1, H/2, W/2) -> (S, 128)."""
+        x = self.encoder(local_contrast(images, 15))
         return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
 
     def compare(self, features: Tensor, millimetres: Tensor) -> Tensor:
@@ -68,7 +67,8 @@ class SliceFinder(nn.Module):
 
     def forward(self, images: Tensor, millimetres: Tensor) -> Tensor:
         """(S, 1, H, W) and (S, 1) -> (S + 1, places)."""
-        return self.compare(self.encode(images), millimetres)
+        # A level is not a small thing: half the resolution shows it.
+        return self.compare(self.encode(F.avg_pool2d(images, 2)), millimetres)
 
 
 class PointFinder(nn.Module):

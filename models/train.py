@@ -93,7 +93,7 @@ def train(
             recent = np.mean(losses[-50:])
             progress.update(bar, completed=done, description=f"{stage}_{group.short} {recent:.3f}")
     net.eval()
-    if isinstance(net, Grader):
+    if isinstance(net, Grader) and validation:
         calibrate(net, load(validation, keys(stage, group)), group)
     tenth = max(1, len(losses) // 10)
     curve = [round(float(np.mean(losses[i : i + tenth])), 4) for i in range(0, len(losses), tenth)]
