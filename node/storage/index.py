@@ -111,7 +111,8 @@ class Index:
         """
         with self._writer.begin() as connection:
             new = self._insert(instances).values(asdict(row)).on_conflict_do_nothing()
-            if connection.execute(new).rowcount:
+            # RETURNING, since psycopg does not count the rows of such an insert.
+            if connection.execute(new.returning(instances.c.sop_instance_uid)).first():
                 connection.execute(self._count_in(row))
                 return "new"
             same_uid = instances.c.sop_instance_uid == row.sop_instance_uid

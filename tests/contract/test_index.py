@@ -13,7 +13,9 @@ from sqlalchemy import create_engine, text
 from node.errors import InvalidInstance
 from node.spine.instances import InstanceRow, StoredFile
 from node.storage.index import Index
+from node.storage.tables import metadata
 from tests.builders import uid
+from tests.postgres_server import PostgresServer
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -49,10 +51,23 @@ WAYS = {
 }
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[Index]:
-    """An empty index in a SQLite file."""
-    made = Index(f"sqlite:///{tmp_path}/index.sqlite")
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL that runs for these tests."""
+    with PostgresServer(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
+    """An empty index, in a SQLite file and in PostgreSQL."""
+    url = f"sqlite:///{tmp_path}/index.sqlite"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql")
+        engine = create_engine(url)
+        metadata.drop_all(engine)
+        engine.dispose()
+    made = Index(url)
     yield made
     made.close()
 
