@@ -31,7 +31,9 @@ def content_tree(
     reported = [f for f in found.findings if _is_reported(f, settings.groups)]
     root = container("Imaging Measurement Report", None, template="1500")
     groups = [measurement_group(heading, f, captures.get(f.level), calibration) for f in reported]
-    measurements = filled(container("Imaging Measurements", CONTAINS), groups)
+    # Never empty: OHIF wants the container, highdicom wants something in it.
+    nothing = worded("Comment", "No measurement group: see Narrative Summary.", CONTAINS)
+    measurements = filled(container("Imaging Measurements", CONTAINS), groups or [nothing])
     summary = worded("Narrative Summary", wording.narrative(found, settings.groups), CONTAINS)
     evaluations = filled(container("Qualitative Evaluations", CONTAINS), [summary])
     items: list[ContentItem] = [
@@ -41,7 +43,6 @@ def content_tree(
     ]
     if reported:
         items.append(_library(heading, reported))
-    # An empty container stays: OHIF and highdicom look it up without asking whether it is there.
     return filled(root, [*items, measurements, evaluations])
 
 

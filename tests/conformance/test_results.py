@@ -1,0 +1,334 @@
+"""Result objects before software not written by us: dicom3tools, DCMTK, highdicom."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from node.dicom import reader
+from node.phantom import PhantomStudy
+from node.results import ResultSet, codes
+from node.spine import series
+from node.spine.anatomy import ALL_FINDINGS, GRADES, LEVELS, ROLE_OF, Condition, Level, Role
+from node.spine.findings import Finding, StudyFindings, nothing_assessed
+from node.spine.volume import Volume
+from tests.results_study import MODELS, SmallStudy, small_study
+
+#: What dicom3tools of 2022 says about objects that are right, and why.
+EXPLAINED = (
+    "Device UID",  # DeviceUID in Contributing Equipment: IHE AIR asks for it, the tool is older
+    "Standard Extended SOP Class",  # the same
+    "<99LSPINEAI>",  # a private coding scheme, identified in the object
+    "needed to build DICOMDIR",  # the source itself has no patient ID or study date
+)
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "report.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study, its results, and its results as files."""
+
+    study: SmallStudy
+    built: ResultSet
+    files: list[Path]
+
+    def file(self, modality: str) -> Path:
+        return next(f for f in self.files if f.stem.endswith(modality))
+
+
+def at_points(
+    volumes: Mapping[Role, Volume], points: Mapping[Any, tuple[Any, Any]]
+) -> tuple[Finding, ...]:
+    """Return findings at patient points, each on its nearest slice."""
+    rng = np.random.default_rng(5)
+    made = []
+    for key in ALL_FINDINGS:
+        grade, point = points[key]
+        volume = volumes[ROLE_OF[key[0].group]]
+        shown = min(volume.slices, key=lambda s, p=point: abs(s.plane.distance(p)))  # type: ignore[misc]
+        column, row = shown.plane.to_pixel(point)
+        weights = sorted(rng.dirichlet([1.0, 1.0, 1.0]))
+        likely = {g: float(w) for g, w in zip(GRADES, weights[:2] * 2, strict=False)}
+        likely[grade] = float(weights[2])
+        total = sum(likely.values())
+        made.append(
+            Finding(
+                *key,
+                grade=grade,
+                probabilities={g: likely[g] / total for g in GRADES},
+                series_uid=volume.series_uid,
+                sop_instance_uid=shown.sop_instance_uid,
+                frame_number=shown.frame_number,
+                column=column,
+                row=row,
+                patient_mm=(float(point[0]), float(point[1]), float(point[2])),
+            )
+        )
+    return tuple(made)
+
+
+def of_phantom(phantom: PhantomStudy) -> SmallStudy:
+    truth = {k: (t.grade, np.array(t.point_mm)) for k, t in phantom.truth.items()}
+    findings = StudyFindings(
+        phantom.study_uid, "0.1.0", at_points(phantom.volumes, truth), models=MODELS
+    )
+    headers = {str(d.SOPInstanceUID): d for d in phantom.datasets()}
+    return SmallStudy(headers, dict(phantom.volumes), findings)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "strict": {"region_copy_under_num": False},
+    "comprehensive": {"sop_class": "comprehensive", "institution": "Somewhere General"},
+    "abnormal": {"groups": "abnormal", "capture_modality": "MR"},
+    "partial": {},
+    "nothing": {},
+    "enhanced": {},
+    "bare headers": {},
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(
+    request: pytest.FixtureRequest, phantom: PhantomStudy, tmp_path_factory: pytest.TempPathFactory
+) -> Case:
+    kind = str(request.param)
+    study = small_study(is_enhanced=True) if kind == "enhanced" else of_phantom(phantom)
+    if kind == "bare headers":
+        study = small_study(PatientName=None, PatientID=None, StudyDate=None, AccessionNumber=None)
+    found = study.findings
+    if kind == "partial":
+        found = study.with_findings(
+            *(f.not_assessed("left and right differ") for f in found.findings[5:12])
+        )
+    if kind == "nothing":
+        found = replace(found, findings=nothing_assessed("no usable series"), models=())
+        study = SmallStudy(study.headers, {}, found)
+    study = replace(study, findings=found)
+    return saved(study, tmp_path_factory.mktemp("results"), CASES[kind])
+
+
+def saved(study: SmallStudy, folder: Path, settings: dict[str, Any]) -> Case:
+    built = study.build(settings=settings)
+    files = []
+    for i, made in enumerate(built.objects):
+        files.append(folder / f"{i}_{made.Modality}.dcm")
+        made.save_as(files[-1], enforce_file_format=True)
+    return Case(study, built, files)
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def complaints(path: Path) -> list[str]:
+    """Return what dciodvfy says that is not explained above."""
+    told = run("/usr/bin/dciodvfy", path)
+    lines = (told.stdout + told.stderr).splitlines()
+    return [
+        line
+        for line in lines
+        if line.startswith(("Error", "Warning")) and not any(e in line for e in EXPLAINED)
+    ]
+
+
+def unexplained(files: Sequence[Path]) -> list[str]:
+    return [line for path in files for line in complaints(path)]
+
+
+def test_dciodvfy_finds_no_error_and_no_unexplained_warning(case: Case) -> None:
+    """Every report, capture and overlay."""
+    assert unexplained(case.files) == []
+
+
+def test_dciodvfy_is_able_to_complain(case: Case, tmp_path: Path) -> None:
+    """The check can fail: a capture without its study date is an error."""
+    broken = pydicom.dcmread(case.files[0])
+    del broken.StudyDate
+    broken.save_as(tmp_path / "broken.dcm")
+
+    assert any(line.startswith("Error") for line in complaints(tmp_path / "broken.dcm"))
+
+
+def test_dcmtk_reads_the_whole_report(case: Case, tmp_path: Path) -> None:
+    """Dsrdump and dsr2html end well and show every comment."""
+    report = case.file("SR")
+    dumped = run("/usr/bin/dsrdump", "+Pl", report)
+    rendered = run("/usr/bin/dsr2html", report, tmp_path / "report.html")
+
+    assert (dumped.returncode, rendered.returncode) == (0, 0)
+    assert not [line for line in dumped.stderr.splitlines() if line.startswith("E:")]
+    assert dumped.stdout.count('"Measurement Group"') == groups_expected(case)
+    assert dumped.stdout.count("NOT VERIFIED") >= groups_expected(case)
+
+
+def groups_expected(case: Case) -> int:
+    normal = case.study.findings.findings if "Only moderate" in narrative(case) else ()
+    assessed = [f for f in case.study.findings.findings if f.is_assessed]
+    return len(assessed) - sum(f.grade is GRADES[0] for f in normal if f.is_assessed)
+
+
+def narrative(case: Case) -> str:
+    return str(case.built.report.ContentSequence[-1].ContentSequence[0].TextValue)
+
+
+def test_highdicom_reads_all_groups_with_grade_level_and_side(case: Case) -> None:
+    """A foreign reader gets the findings out again, coded."""
+    report = hd.sr.srread(case.file("SR"))
+    groups = report.content.get_planar_roi_measurement_groups()
+    found = {
+        (str(g.tracking_identifier), str(f.condition), f.level)
+        for g in groups
+        for f in case.study.findings.findings
+        if g.tracking_identifier == f"{f.level.label} {f.condition.label}"
+    }
+
+    assert len(groups) == len(found) == groups_expected(case)
+    for group in groups:
+        finding = next(
+            f
+            for f in case.study.findings.findings
+            if group.tracking_identifier == f"{f.level.label} {f.condition.label}"
+        )
+        assert finding.grade is not None
+        (site,) = group.finding_sites
+        assert site.value == codes.site_code(finding.condition.group)
+        assert site.topographical_modifier == codes.level_code(finding.level)
+        side = finding.condition.side
+        assert site.laterality == (codes.side_code(side) if side else None)
+        answers = group.get_qualitative_evaluations(codes.question_code(finding.condition.group))
+        assert [a.value for a in answers] == [codes.grade_code(finding.grade)]
+        assert len(group.get_measurements()) == 4
+        assert group.reference_type == codes.code("Image Region")
+
+
+def sequences(item: Dataset) -> Iterator[Dataset]:
+    """Yield every item of every sequence, at any depth."""
+    for element in item:
+        if element.VR == "SQ":
+            for below in element.value:
+                yield below
+                yield from sequences(below)
+
+
+def test_every_coded_triplet_is_in_the_table(case: Case) -> None:
+    """No object holds a code that is not in codes.csv."""
+    known = {(c.value, c.scheme_designator, c.meaning) for c in codes.table().values()}
+    for path in case.files:
+        held = {
+            (str(i.CodeValue), str(i.CodingSchemeDesignator), str(i.CodeMeaning))
+            for i in sequences(pydicom.dcmread(path))
+            if "CodeValue" in i
+        }
+        assert held
+        assert held <= known
+
+
+def test_every_reference_resolves(case: Case) -> None:
+    """Each referenced instance is one of the study or one of the objects, class included."""
+    made = {str(o.SOPInstanceUID): str(o.SOPClassUID) for o in case.built.objects}
+    sources = {uid: str(h.SOPClassUID) for uid, h in case.study.headers.items()}
+    for path in case.files:
+        data = pydicom.dcmread(path)
+        assert data.StudyInstanceUID == case.study.findings.study_uid
+        for item in sequences(data):
+            if "ReferencedSOPInstanceUID" in item:
+                uid = str(item.ReferencedSOPInstanceUID)
+                assert {**made, **sources}[uid] == item.ReferencedSOPClassUID
+
+
+def test_every_coordinate_is_inside_its_image(case: Case) -> None:
+    """Report and overlay points lie within 0 to Columns and 0 to Rows."""
+    for path in case.files:
+        for item in sequences(pydicom.dcmread(path)):
+            if item.get("GraphicType") == "POINT":
+                image = item.ContentSequence[0].ReferencedSOPSequence[0]
+                header = case.study.headers[image.ReferencedSOPInstanceUID]
+                column, row = item.GraphicData
+                assert 0 <= column <= header.Columns
+                assert 0 <= row <= header.Rows
+
+
+def test_left_is_left_in_patient_space(phantom: PhantomStudy) -> None:
+    """A left finding's point in the report lies at a larger patient x than its right twin."""
+    study = of_phantom(phantom)
+    places = {
+        (s.sop_instance_uid, s.frame_number): s.plane
+        for volume in study.volumes.values()
+        for s in volume.slices
+    }
+    x = {}
+    for item in sequences(study.build().report):
+        names = [i for i in item.get("ContentSequence", []) if i.ValueType == "TEXT"]
+        regions = [i for i in item.get("ContentSequence", []) if i.ValueType == "SCOORD"]
+        if names and regions:
+            uid = regions[0].ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+            column, row = regions[0].GraphicData
+            x[str(names[0].TextValue)] = places[uid, None].to_patient(column - 0.5, row - 0.5)[0]
+
+    for level in LEVELS:
+        for kind in ("neural foraminal narrowing", "subarticular stenosis"):
+            assert x[f"{level.label} Left {kind}"] > x[f"{level.label} Right {kind}"] + 5
+
+
+def tree(item: Dataset) -> list[Any]:
+    """Return a content item as ``[relationship, type, concept, value, items below]``."""
+    name = item.get("ConceptNameCodeSequence")
+    kind = str(item.ValueType)
+    value: dict[str, Callable[[], Any]] = {
+        "CODE": lambda: str(item.ConceptCodeSequence[0].CodeMeaning),
+        "TEXT": lambda: str(item.TextValue),
+        "UIDREF": lambda: str(item.UID),
+        "NUM": lambda: f"{item.MeasuredValueSequence[0].NumericValue} %",
+        "SCOORD": lambda: [round(float(v), 3) for v in item.GraphicData],
+        "IMAGE": lambda: str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID),
+        "CONTAINER": lambda: str(item.ContinuityOfContent),
+    }
+    below = [tree(i) for i in item.get("ContentSequence", [])]
+    concept = str(name[0].CodeMeaning) if name else ""
+    relationship = str(item.get("RelationshipType", ""))
+    return [relationship, kind, concept, value[kind](), *([below] if below else [])]
+
+
+def test_the_content_tree_is_the_golden_one() -> None:
+    """A difference here is a difference in what a hospital receives.
+
+    Run once with LUMBAR_UPDATE_GOLDEN=1 to accept a wanted one, and read the diff.
+    """
+    study = small_study()
+    gone = study.findings.finding(Condition.LEFT_SUBARTICULAR_STENOSIS, Level.L5_S1)
+    made = study.build(study.with_findings(gone.not_assessed("outside the axial slab"))).report
+    found = tree(made)
+    if os.environ.get("LUMBAR_UPDATE_GOLDEN"):
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+    assert found == json.loads(GOLDEN.read_text("utf-8"))
+
+
+def test_real_headers_and_pixels_give_clean_objects(shared_data: Path, tmp_path: Path) -> None:
+    """The three real series: same validators, same silence."""
+    files = sorted((shared_data / "real-study").rglob("*.dcm"))
+    headers = {str(h.SOPInstanceUID): h for h in map(reader.read_header, files)}
+    paths = dict(zip(headers, files, strict=True))
+    choice = series.choose(reader.facts((paths[uid], h) for uid, h in headers.items()))
+    volumes = {r: reader.load_volume(r, c, paths) for r, c in choice.chosen.items()}
+    points = {
+        (c, lv): (GRADES[(i + len(c)) % 3], np.array([0.0, 10.0, 60.0 - 35.0 * LEVELS.index(lv)]))
+        for i, (c, lv) in enumerate(ALL_FINDINGS)
+    }
+    study_uid = str(next(iter(headers.values())).StudyInstanceUID)
+    findings = StudyFindings(study_uid, "0.1.0", at_points(volumes, points), models=MODELS)
+
+    made = saved(SmallStudy(headers, volumes, findings), tmp_path, {})
+
+    assert unexplained(made.files) == []
