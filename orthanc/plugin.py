@@ -2,7 +2,7 @@
 
 Orthanc's Python plugin imports this file (``"PythonScript": "/path/to/plugin.py"``) with a Python
 of its own, so only the standard library is used, and everything Orthanc offers comes in as an
-argument (`Sdk`). The settings are the section ``Lumbar`` of ``orthanc.json``, see `Settings`.
+argument (its shape: ``sdk.py``). The settings are the section ``Lumbar`` of ``orthanc.json``.
 
 What is promised, and by what:
 
@@ -15,7 +15,8 @@ What is promised, and by what:
   may write there what happens next.
 """
 
-# ruff: noqa: D102, N802 - names of Orthanc's SDK
+from __future__ import annotations
+
 import hashlib
 import http.client
 import importlib
@@ -31,7 +32,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from orthanc.sdk import RestOutput, Sdk
 
 #: User-defined metadata of a study (Orthanc: 1024 to 65535): the state in words, and the digest of
 #: the set of MR images that the node has answered for.
@@ -48,48 +52,6 @@ MR_IMAGE_CLASSES = frozenset(
 FIRST_RETRY_S = 1.0
 CHANGES_PER_PAGE = 1000
 UNPROCESSABLE = 422
-
-
-class ChangeTypes(Protocol):
-    """The kinds of change this plugin listens to."""
-
-    STABLE_STUDY: int
-    ORTHANC_STARTED: int
-    ORTHANC_STOPPED: int
-
-
-class ErrorCodes(Protocol):
-    """The errors this plugin tells apart."""
-
-    UNKNOWN_RESOURCE: int
-
-
-class RestOutput(Protocol):
-    """Where a REST callback writes its answer."""
-
-    def AnswerBuffer(self, content: str, mime: str, /) -> None: ...
-    def SendHttpStatusCode(self, status: int, /) -> None: ...
-    def SendMethodNotAllowed(self, allowed: str, /) -> None: ...
-
-
-class Sdk(Protocol):
-    """The part of the module ``orthanc`` (Orthanc's Python SDK, 4.0 and later) used here."""
-
-    @property
-    def ChangeType(self) -> ChangeTypes: ...
-    @property
-    def ErrorCode(self) -> ErrorCodes: ...
-    @property
-    def OrthancException(self) -> type[Exception]: ...
-    def GetConfiguration(self) -> str: ...
-    def GetGlobalProperty(self, number: int, default: str, /) -> str: ...
-    def SetGlobalProperty(self, number: int, value: str, /) -> None: ...
-    def RestApiGet(self, uri: str, /) -> bytes: ...
-    def RestApiPut(self, uri: str, body: bytes, /) -> bytes: ...
-    def LogError(self, message: str, /) -> None: ...
-    def LogWarning(self, message: str, /) -> None: ...
-    def RegisterOnChangeCallback(self, callback: Callable[[int, int, str], None], /) -> None: ...
-    def RegisterRestCallback(self, uri: str, callback: Callable[..., None], /) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from node.results.summary_page import COLUMNS
 from node.results.wording import certainty
 from node.spine.anatomy import LEVELS, Condition, Grade, Level
-from node.spine.findings import Finding, StudyFindings
+from node.spine.findings import SCHEMA, Finding, StudyFindings
 from node.web.parts import Delivery, Study
 
 # Shape as well as colour, the same shapes and colours as on the captures.
@@ -80,10 +80,10 @@ class StudyView:
 
 
 def study_view(raw: Mapping[str, Any] | None, pages: Sequence[str]) -> StudyView | None:
-    """Lay out the contents of ``findings.json``; None when there are none yet."""
-    if raw is None:
+    """Lay out the contents of ``findings.json``; None when there are none to read."""
+    findings = _read(raw)
+    if findings is None:
         return None
-    findings = StudyFindings.from_json(raw)
     return StudyView(
         findings=findings,
         counts=counts(findings),
@@ -119,7 +119,8 @@ class WorkRow:
 
 def work_row(study: Study, raw: Mapping[str, Any] | None) -> WorkRow:
     """Return a line of the work list, with the grades counted once there are findings."""
-    return WorkRow(study, counts(StudyFindings.from_json(raw)) if raw else ())
+    findings = _read(raw)
+    return WorkRow(study, counts(findings) if findings else ())
 
 
 def study_json(study: Study, deliveries: Sequence[Delivery]) -> dict[str, Any]:
@@ -158,6 +159,11 @@ def short_uid(uid: str) -> str:
 def _as_utc(moment: datetime) -> datetime:
     # SQLite keeps no zone; the index writes UTC.
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _read(raw: Mapping[str, Any] | None) -> StudyFindings | None:
+    # One study of an older version must not take the whole work list away.
+    return StudyFindings.from_json(raw) if raw and raw["schema"] == SCHEMA else None
 
 
 def _at(findings: StudyFindings, level: Level) -> list[Finding]:

@@ -102,6 +102,14 @@ def test_no_findings_is_no_view() -> None:
     assert view.work_row(study(), None).counts == ()
 
 
+def test_findings_of_another_schema_take_nothing_else_away() -> None:
+    """After an upgrade the work list still opens; the file itself can still be fetched."""
+    old = {**findings_json({}), "schema": 0}
+
+    assert view.study_view(old, []) is None
+    assert view.work_row(study(), old).counts == ()
+
+
 @pytest.mark.parametrize(
     "moment",
     [
