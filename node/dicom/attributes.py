@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 
@@ -23,7 +24,9 @@ UNREADABLE = (
     LookupError,
     RecursionError,
     EOFError,
+    OSError,
     struct.error,
+    BytesLengthException,
 )
 
 

@@ -39,7 +39,9 @@ def read_header(path: Path) -> Dataset:
     except InvalidDicomError as error:
         raise InvalidInstance(f"{path.name}: not a DICOM file") from error
     except OSError as error:
-        raise InvalidInstance(f"{path.name}: cannot be read: {error.strerror}") from error
+        raise InvalidInstance(
+            f"{path.name}: {error.strerror or 'the header is damaged'}"
+        ) from error
     except UNREADABLE as error:
         raise InvalidInstance(f"{path.name}: the header is damaged or cut off") from error
     known = Attributes(header)

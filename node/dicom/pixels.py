@@ -1,8 +1,7 @@
 """Decode the pixels of a candidate into a volume.
 
-Syntaxes and their decoders, all through pydicom's pixel API: implicit and explicit VR, RLE
-(pylibjpeg-rle), JPEG lossless (gdcm), JPEG-LS (pyjpegls, gdcm), JPEG 2000 and HTJ2K
-(pylibjpeg-openjpeg, gdcm).
+Syntaxes and their decoders, all through pydicom's pixel API: implicit and explicit VR and RLE
+(pydicom), JPEG lossless (gdcm), JPEG-LS (pyjpegls), JPEG 2000 and HTJ2K (pylibjpeg-openjpeg).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,14 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
-from pydicom.uid import UID
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from node.dicom.attributes import UNREADABLE, Attributes, frame_attributes
 from node.dicom.header import read_header
@@ -30,6 +36,15 @@ from node.spine.volume import Slice, Volume, ordered
 
 log = structlog.get_logger()
 
+# Left to itself pydicom tries gdcm first, which aborts the process on corrupt JPEG-LS and
+# JPEG 2000, and pylibjpeg-rle, which panics past `except Exception`. These refuse properly.
+_PLUGIN = {
+    RLELossless: "pydicom",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+}
 _DELIMITER = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
 
@@ -89,7 +104,8 @@ def _slices(path: Path, dataset: Dataset, frames: Sequence[FrameFacts]) -> Itera
     wanted = sorted(frames, key=lambda f: f.frame_number or 1)
     attributes = dict(frame_attributes(dataset))
     try:
-        decoded = iter_pixels(dataset, indices=[(f.frame_number or 1) - 1 for f in wanted])
+        indices = [(f.frame_number or 1) - 1 for f in wanted]
+        decoded = iter_pixels(dataset, indices=indices, decoding_plugin=_PLUGIN.get(syntax, ""))
         for frame, stored in zip(wanted, decoded, strict=True):
             pixels = _modality_values(stored, attributes[frame.frame_number])
             if frame.plane is None or pixels.shape != (frame.plane.rows, frame.plane.columns):

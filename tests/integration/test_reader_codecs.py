@@ -21,8 +21,9 @@ from pydicom.uid import (
 )
 
 from node.dicom.reader import facts, load_volume, read_header
+from node.errors import InvalidInstance
 from node.spine.anatomy import Role
-from node.spine.series import choose
+from node.spine.series import Candidate, choose
 from tests.builders import mr_image
 
 ROWS, COLUMNS = 61, 75  # odd, and not square
@@ -129,3 +130,28 @@ def test_pixels_are_bit_exact(syntax: str, kind: str, tmp_path: Path) -> None:
     for s in volume.slices:
         assert s.pixels.dtype == np.float32
         assert (s.pixels == written[s.sop_instance_uid]).all()
+
+
+@pytest.mark.parametrize("syntax", ["RLE", "JPEG-LS", "JPEG 2000", "HTJ2K", "HTJ2K RPCL"])
+def test_a_corrupt_codestream_is_read_or_refused(syntax: str, tmp_path: Path) -> None:
+    """A decoder that aborts or panics would end this test run, and a node in production."""
+    image, _ = _image(1, signed=False, bits=12)
+    path = tmp_path / "1.dcm"
+    SYNTAXES[syntax][1](path, image)
+    whole = path.read_bytes()
+    (series,) = facts([(path, read_header(path))])
+    lone = Candidate(series.series_uid, Role.SAGITTAL_T2, 0.0, (), series.frames)
+    start = whole.index(b"\xe0\x7f\x10\x00OB") + 28  # behind the offset table's item
+    random = np.random.default_rng(4)
+    refused = 0
+    for _ in range(60):
+        raw = bytearray(whole)
+        for at in random.integers(start, min(start + 200, len(raw) - 8), 4):
+            raw[at] = random.integers(256)
+        path.write_bytes(bytes(raw))
+        try:
+            load_volume(Role.SAGITTAL_T2, lone, {image.SOPInstanceUID: path})
+        except InvalidInstance as refusal:
+            assert str(refusal).startswith("1.dcm: ")
+            refused += 1
+    assert refused > 0
