@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -27,7 +28,7 @@ def keys(stage: str, group: ConditionGroup) -> list[str]:
     """Return the arrays of a case that a stage needs."""
     role, name = ROLE_OF[group], group.short
     if stage == "severity":
-        return [f"{name}.crops", f"{name}.grade"]
+        return [f"{name}.crops", f"{name}.grade", f"{name}.severity"]
     images = [f"{role}.images", f"{role}.mm", f"{role}.spacing", f"{name}.distance"]
     return images if stage == "instance" else [*images, f"{name}.points"]
 
@@ -168,28 +169,58 @@ def _with_any(group: ConditionGroup, batch: PointBatch) -> PointBatch:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Stage 3: all crops of all cases.
+
+    Attributes
+    ----------
+    images : (N, 5, 144, 144) uint8
+    grade : (N,) 0 to 2
+    severity : (N,) 0 to 1
+    """
+
+    images: NDArray[np.uint8]
+    grade: NDArray[np.intp]
+    severity: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, cases: Sequence[Case], group: ConditionGroup) -> "Crops":
+        """Gather the places that are in the images."""
+        arrays = (
+            np.concatenate([case[f"{group.short}.{key}"] for case in cases])
+            for key in ("crops", "grade", "severity")
+        )
+        crops, grade, severity = arrays
+        shown = grade >= 0
+        return cls(crops[shown], grade[shown], severity[shown])
+
+
 @dataclass(frozen=True)
 class CropBatch:
-    """Stage 3: crops with their grades."""
+    """Stage 3: crops with their grades and severities."""
 
     crops: Tensor  # (N, 3, 96, 96)
-    grades: Tensor  # (N,) 0 to 2
+    grade: Tensor  # (N,) 0 to 2
+    severity: Tensor  # (N,) 0 to 1
 
 
-def crop_batch(
-    crops: np.ndarray, grades: np.ndarray, rng: np.random.Generator, count: int
-) -> CropBatch:
+def crop_batch(crops: Crops, rng: np.random.Generator, count: int) -> CropBatch:
     """Draw crops, off their point by what stages 1 and 2 may be off: some mm, and a slice."""
-    chosen = rng.integers(len(crops), size=count)
+    chosen = rng.integers(len(crops.images), size=count)
     step = rng.choice([-1, 0, 0, 0, 1], size=count)
-    layers = crops.shape[1] // 2 + step[:, None] + np.arange(-REACH, REACH + 1)
-    x = torch.from_numpy(crops[chosen[:, None], layers]).float() / STEP
+    layers = crops.images.shape[1] // 2 + step[:, None] + np.arange(-REACH, REACH + 1)
+    x = torch.from_numpy(crops.images[chosen[:, None], layers]).float() / STEP
     warp = Warp.random(count, degrees=12, zoom=(0.85, 1.18), shift=3.5 / (CROP * 0.25))
-    return CropBatch(looks(warp.images(x, CROP)), torch.from_numpy(grades[chosen]).long())
+    return CropBatch(
+        looks(warp.images(x, CROP)),
+        torch.from_numpy(crops.grade[chosen]).long(),
+        torch.from_numpy(crops.severity[chosen]).float(),
+    )
 
 
-def middle(crops: np.ndarray) -> Tensor:
-    """The crops as the node would make them: (N, 5, 144, 144) uint8 -> (N, 3, 96, 96)."""
+def middle(crops: NDArray[np.uint8]) -> Tensor:
+    """Return the crops as the node makes them: (N, 5, 144, 144) uint8 -> (N, 3, 96, 96)."""
     edge = (crops.shape[-1] - CROP) // 2
     centre = crops.shape[1] // 2
     inner = crops[:, centre - REACH : centre + REACH + 1, edge : edge + CROP, edge : edge + CROP]

@@ -28,12 +28,11 @@ from node.inference.runtime import ModelStore
 from node.inference.severity import Spot, grade
 from node.phantom import PhantomStudy
 from node.spine.anatomy import GRADES, ROLE_OF, ConditionGroup
+from node.spine.findings import Finding
 from node.spine.volume import Volume
 
 #: One measured place of one study: numbers by name.
 Record = dict[str, Any]
-
-_NAN3 = [float("nan")] * 3
 
 
 @cache
@@ -56,15 +55,21 @@ def measure(job: tuple[int, Path]) -> list[Record]:
             finding = findings[group.condition(place[0]), place[1]]
             record |= {"seed": seed, "group": group.short, "place": places(group).index(place)}
             record["assessed"] = finding.is_assessed
-            if finding.is_assessed and finding.probabilities and finding.patient_mm:
-                uids = [s.sop_instance_uid for s in volume.slices]
-                record["final_slice"] = uids.index(str(finding.sop_instance_uid))
-                truth = study.truth[finding.key].point_mm
-                offset = np.array(finding.patient_mm) - np.array(truth)
-                record["final_mm"] = float(np.linalg.norm(offset))
-                record["final_probabilities"] = [finding.probabilities[g] for g in GRADES]
-            records.append(record)
+            records.append(record | _outcome(finding, volume, study))
     return records
+
+
+def _outcome(finding: Finding, volume: Volume, study: PhantomStudy) -> Record:
+    """What the whole pipeline said about one place."""
+    if finding.probabilities is None or finding.patient_mm is None:
+        return {}
+    uids = [s.sop_instance_uid for s in volume.slices]
+    offset = np.array(finding.patient_mm) - np.array(study.truth[finding.key].point_mm)
+    return {
+        "final_slice": uids.index(str(finding.sop_instance_uid)),
+        "final_mm": float(np.linalg.norm(offset)),
+        "final_probabilities": [finding.probabilities[g] for g in GRADES],
+    }
 
 
 def _stages(
@@ -137,43 +142,52 @@ def summarise(
     known = constants(training, group)
     rows = [r for r in records if r["group"] == group.short and r["shown"]]
     place = np.array([r["place"] for r in rows])
-    truth = np.array([r["grade"] for r in rows])
     right = np.array([r["slice"] for r in rows])
     guess = np.rint(known["slice"][place] * (np.array([r["slices"] for r in rows]) - 1))
-    spacing = np.array([r["spacing"] for r in rows])
-    true_points = np.array([r["truth_point"] for r in rows])
-    found_points = np.array([r.get("point", (np.nan, np.nan)) for r in rows])
-    found = ~np.isnan(found_points[:, 0])
-    final = [r for r in rows if "final_mm" in r]
-    end = {
-        "assessed": round(len(final) / max(1, len(rows)), 4),
-        **metrics.slices(np.array([r["final_slice"] - r["slice"] for r in final])),
-        **metrics.millimetres(np.array([r["final_mm"] for r in final])),
-    }
-    if final:
-        answers = np.array([r["final_probabilities"] for r in final])
-        end |= metrics.grades(np.array([r["grade"] for r in final]), answers)
+    grade_of = np.array([r["grade"] for r in rows])
+    answers = np.array([r["probabilities"] for r in rows])
     return {
         "instance": {
             "model": metrics.slices(np.array([r["found_slice"] for r in rows]) - right),
             "constant": metrics.slices(guess - right),
         },
-        "coordinate": {
-            "model": {
-                **metrics.millimetres(
-                    np.linalg.norm(found_points - true_points, axis=1)[found] * spacing[found]
-                ),
-                "found": round(float(found.mean()), 4),
-            },
-            "constant": metrics.millimetres(
-                np.linalg.norm(known["point"][place] - true_points, axis=1) * spacing
-            ),
-        },
+        "coordinate": _points(rows, known["point"][place]),
         "severity": {
-            "model": metrics.grades(truth, np.array([r["probabilities"] for r in rows])),
-            "constant": metrics.grades(truth, known["prior"][place]),
+            "model": metrics.grades(grade_of, answers),
+            "constant": metrics.grades(grade_of, known["prior"][place]),
         },
-        "end_to_end": {"model": end},
+        "end_to_end": {"model": _whole(rows)},
+    }
+
+
+def _points(rows: Sequence[Record], constant: NDArray[np.float64]) -> dict[str, Any]:
+    """Stage 2 in the plane of the true slice."""
+    spacing = np.array([r["spacing"] for r in rows])
+    truth = np.array([r["truth_point"] for r in rows])
+    points = np.array([r.get("point", (np.nan, np.nan)) for r in rows])
+    found = ~np.isnan(points[:, 0])
+    off = np.linalg.norm(points - truth, axis=1) * spacing
+    share = round(float(found.mean()), 4)
+    return {
+        "model": {**metrics.millimetres(off[found]), "found": share},
+        "constant": metrics.millimetres(np.linalg.norm(constant - truth, axis=1) * spacing),
+    }
+
+
+def _whole(rows: Sequence[Record]) -> dict[str, float]:
+    """The pipeline from volumes to grades; points in three dimensions."""
+    final = [r for r in rows if r["assessed"]]
+    share = {"assessed": round(len(final) / max(1, len(rows)), 4)}
+    if not final:
+        return share
+    return {
+        **share,
+        **metrics.slices(np.array([r["final_slice"] - r["slice"] for r in final])),
+        **metrics.millimetres(np.array([r["final_mm"] for r in final])),
+        **metrics.grades(
+            np.array([r["grade"] for r in final]),
+            np.array([r["final_probabilities"] for r in final]),
+        ),
     }
 
 

@@ -137,18 +137,21 @@ class Grader(nn.Module):
         super().__init__()
         self.stem = block(3, 24, 2)
         self.stages = nn.Sequential(Residual(24, 32), Residual(32, 64), Residual(64, 96))
-        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(96 * 9, 3))
+        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(96 * 9, 4))
         self.register_buffer("temperature", torch.ones(()))
 
-    def logits(self, crops: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 3)."""
+    def judge(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) -> logits of the grades (N, 3), and a severity of 0 to 1 (N,).
+
+        The severity only helps training: it says how far inside its grade a crop lies.
+        """
         mean = crops.mean(dim=(1, 2, 3), keepdim=True)
         spread = (crops - mean).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
         x = self.stages(self.stem((crops - mean) / (spread + 0.02)))
         # Coarse position is kept: the point is in the middle, and where fat is missing matters.
-        logits: Tensor = self.head(F.avg_pool2d(x, 2))
-        return logits
+        answer: Tensor = self.head(F.avg_pool2d(x, 2))
+        return answer[:, :3], answer[:, 3].sigmoid()
 
     def forward(self, crops: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3) calibrated probabilities."""
-        return (self.logits(crops) / self.temperature).softmax(dim=1)
+        return (self.judge(crops)[0] / self.temperature).softmax(dim=1)

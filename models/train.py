@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.batches import (
     CropBatch,
+    Crops,
     PointBatch,
     SeriesBatch,
     crop_batch,
@@ -136,8 +137,8 @@ def _loss(
         return lambda: _point_loss(net, point_batch(cases, group, rng, settings.slices))
     if not isinstance(net, Grader):
         raise TypeError(f"no loss for {type(net).__name__}")
-    crops, grades = _gradeable(cases, group)
-    return lambda: _grade_loss(net, crop_batch(crops, grades, rng, settings.crops))
+    crops = Crops.of(cases, group)
+    return lambda: _grade_loss(net, crop_batch(crops, rng, settings.crops))
 
 
 def _slice_loss(net: SliceFinder, batch: SeriesBatch) -> Tensor:
@@ -156,24 +157,17 @@ def _point_loss(net: PointFinder, batch: PointBatch) -> Tensor:
 
 
 def _grade_loss(net: Grader, batch: CropBatch) -> Tensor:
-    return nn.functional.cross_entropy(net.logits(batch.crops), batch.grades, label_smoothing=0.02)
-
-
-def _gradeable(cases: Sequence[Case], group: ConditionGroup) -> tuple[np.ndarray, np.ndarray]:
-    """All crops of places that are in the images."""
-    crops = np.concatenate([c[f"{group.short}.crops"] for c in cases])
-    grades = np.concatenate([c[f"{group.short}.grade"] for c in cases])
-    return crops[grades >= 0], grades[grades >= 0]
+    logits, severity = net.judge(batch.crops)
+    graded = nn.functional.cross_entropy(logits, batch.grade, label_smoothing=0.02)
+    return graded + 4 * nn.functional.mse_loss(severity, batch.severity)
 
 
 @torch.no_grad()
 def calibrate(net: Grader, cases: Sequence[Case], group: ConditionGroup) -> None:
     """Set the temperature that gives the least log loss on unseen phantoms."""
-    crops, grades = _gradeable(cases, group)
-    if not len(crops):
-        return
-    x, y = middle(crops), torch.from_numpy(grades).long()
-    logits = torch.cat([net.logits(part) for part in torch.split(x, 64)])
+    crops = Crops.of(cases, group)
+    grade = torch.from_numpy(crops.grade).long()
+    logits = torch.cat([net.judge(part)[0] for part in torch.split(middle(crops.images), 64)])
     temperatures = torch.exp(torch.linspace(-1.0, 1.6, 53))
-    losses = [nn.functional.cross_entropy(logits / t, y) for t in temperatures]
+    losses = [nn.functional.cross_entropy(logits / t, grade) for t in temperatures]
     net.temperature.fill_(temperatures[int(torch.stack(losses).argmin())])

@@ -11,6 +11,7 @@ import numpy as np
 
 from node.spine.anatomy import LEVELS, ROLE_OF, Condition, ConditionGroup, Level, Role, Side
 from node.spine.findings import Finding, in_order
+from node.spine.geometry import Vector
 
 #: Distance between neighbouring level points, mm; outside it the chain is not a lumbar spine.
 SPACING_MM = (14.0, 62.0)
@@ -125,9 +126,7 @@ def axial_agrees(findings: tuple[Finding, ...], frames: Mapping[Role, str]) -> t
     return _withdraw(findings, judge)
 
 
-def _points(
-    findings: tuple[Finding, ...], condition: Condition
-) -> list[tuple[Level, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]]:
+def _points(findings: tuple[Finding, ...], condition: Condition) -> list[tuple[Level, Vector]]:
     """The assessed points of one condition, cranial to caudal."""
     return [
         (f.level, np.array(f.patient_mm, dtype=np.float64))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.augment import Warp, field_of_view, looks
-from models.batches import crop_batch, point_batch, series_batch, slice_target
+from models.batches import Crops, crop_batch, point_batch, series_batch, slice_target
 from models.card import STATEMENT
 from models.data import Case, build, load
 from models.export import PARITY, check_parity, export, split
@@ -73,9 +73,7 @@ def test_batches_have_targets_that_are_distributions(
     assert isinstance(net, PointFinder)
     assert net.log_maps(points.images).shape == points.targets.shape
     assert torch.allclose(points.targets.sum(dim=2), torch.ones_like(points.counts), atol=1e-4)
-    crops = np.concatenate([c[f"{group.short}.crops"] for c in cases])
-    grades = np.concatenate([c[f"{group.short}.grade"] for c in cases])
-    batch = crop_batch(crops, grades, rng, 4)
+    batch = crop_batch(Crops.of(cases, group), rng, 4)
     assert batch.crops.shape == (4, 3, 96, 96)
 
 
