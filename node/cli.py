@@ -49,9 +49,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs")]
 def main() -> None:
     """Run the command line; an error this product raises becomes one message and an exit code."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+        # Outside standalone mode click returns the code of a raised Exit.
+        sys.exit(app(standalone_mode=False) or DONE)
     except typer.Abort:
         sys.exit(130)
     except Misconfigured as error:
@@ -122,7 +121,7 @@ def analyse(
             try:
                 told.append(study.analyse(taken, store, place, settings=settings.report))
             except NotAssessable as error:
-                refused.append(f"study {taken.study_uid}: {error}")
+                refused.append(str(error))
             progress.advance(reading)
     _print_findings(told, as_json=as_json, where=out_dir)
     for reason in refused:
