@@ -26,6 +26,7 @@ from node.spine.instances import StoredFile
 log = structlog.get_logger()
 
 _MEGABYTE = 1 << 20
+_PRIVATE = 0o700  # of folders: patients' images are nobody else's
 
 
 class Archive:
@@ -45,6 +46,11 @@ class Archive:
         self._min_free = min_free_mb * _MEGABYTE
         for folder in (self._objects, self._incoming):
             _make_durable_folder(folder)
+        # All at once: a folder made for one file could vanish with another that was already
+        # acknowledged, if its own name had not reached the disk yet.
+        for number in range(256):
+            (self._objects / f"{number:02x}").mkdir(mode=_PRIVATE, exist_ok=True)
+        _flush_folder(self._objects)
         self._remove_leftovers()
 
     def incoming(self) -> "Incoming":
@@ -98,7 +104,6 @@ class Archive:
     def _adopt(self, part: Path, sha256: str) -> StoredFile:
         """Give a flushed file its address, durably."""
         target = self.path(sha256)
-        _make_durable_folder(target.parent)
         if _size(target) == _size(part):
             part.unlink()
         else:
@@ -190,7 +195,7 @@ def _make_durable_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     _make_durable_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=_PRIVATE, exist_ok=True)
     _flush_folder(folder.parent)
 
 

@@ -128,6 +128,13 @@ def test_files_are_listed_in_the_order_they_came(tmp_path: Path) -> None:
     assert [file.sha256 for file in archive.iterate()] == [file.sha256 for file in stored]
 
 
+def test_nobody_else_may_look_inside(tmp_path: Path) -> None:
+    """The folders belong to the node's user alone."""
+    Archive(tmp_path / "archive", 0)
+    modes = {p.stat().st_mode & 0o777 for p in (tmp_path / "archive", *tmp_path.glob("*/*"))}
+    assert modes == {0o700}
+
+
 @pytest.mark.parametrize("address", ["", "../../etc/passwd", "A" * 64, "a" * 63, "/" * 64])
 def test_only_a_hash_is_an_address(tmp_path: Path, address: str) -> None:
     """No path is made from anything but 64 hexadecimal digits."""
