@@ -52,7 +52,7 @@ class Node:
             rules=config.deliver,
             index=self.index,
             desk=self.desk,
-            note=self.watcher.note,
+            note=self._note,
             destinations_of=self._destinations_of,
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
             send=self._send,
@@ -129,7 +129,7 @@ class Node:
             settings=self.config.report,
             files_of=lambda hashes: [self.archive.path(h) for h in hashes],
             folder_of=self.results_folder,
-            note=self.watcher.note,
+            note=self._note,
             deliver=self.outbox.put,
             again=self.watcher.run_again,
         )
@@ -138,6 +138,13 @@ class Node:
             Queue("deliver", self.outbox.story, work.deliveries_at_once),
             Queue("pull", self.pull.story, 1),
         )
+
+    def _note(self, study_uid: str, job_id: str, state: str, reasons: Sequence[str]) -> None:
+        """Put a job's state into the index, and into the Orthanc the study came from."""
+        self.watcher.note(study_uid, job_id, state, reasons)
+        row = self.index.study(study_uid)
+        if row is not None:
+            self.pull.tell(row.source, study_uid, row.state, row.reasons)
 
     def _destinations_of(self, source: str) -> Sequence[str]:
         back = [source] if source.startswith(ORTHANC) else []

@@ -1,6 +1,6 @@
 """Fetch a study from an Orthanc that says it is stable, and decide about it at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -50,6 +50,16 @@ class Pull:
         self.peer_of(peer)
         job_id = f"pull/{peer}/{orthanc_id}/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
         self.desk.enqueue("pull", job_id, peer, orthanc_id, delay_s=delay_s)
+
+    def tell(self, source: str, study_uid: str, state: str, reasons: Sequence[str]) -> None:
+        """Show a study's state in the Orthanc it came from; a silent Orthanc costs nothing."""
+        if not source.startswith(ORTHANC):
+            return
+        words = f"{state}: {'; '.join(reasons)}" if reasons else state
+        try:
+            orthanc.note(self.peer_of(source.removeprefix(ORTHANC)), study_uid, words)
+        except (LumbarError, LookupError) as error:
+            log.info("the state is not shown in Orthanc", study_uid=study_uid, reason=str(error))
 
     def story(self, step: Step, peer: str, orthanc_id: str) -> None:
         """Fetch, then decide about each study that was in it."""

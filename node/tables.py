@@ -11,14 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from node.doctor import Check
-from node.spine.anatomy import LEVELS, Condition, Grade
+from node.results.summary_page import COLUMNS
+from node.results.wording import DISCLAIMER, certainty
+from node.spine.anatomy import LEVELS, Grade
 from node.spine.findings import Finding, StudyFindings
 from node.storage.index import DeliveryRow, StudyRow
+from node.web.view import MARKS
 
-NOTICE = "AI result - not verified - not for clinical use"
-
-# Shape as well as colour, for eyes and terminals without it.
-GRADE_MARK = {Grade.NORMAL_MILD: "·", Grade.MODERATE: "▲", Grade.SEVERE: "■"}
 GRADE_STYLE = {Grade.NORMAL_MILD: "green", Grade.MODERATE: "yellow", Grade.SEVERE: "bold red"}
 STATE_STYLE = {
     "done": "green", "failed": "bold red", "rejected": "red", "incomplete": "yellow",
@@ -36,27 +35,25 @@ def findings_grid(findings: StudyFindings, *, truth: dict[Any, Grade] | None = N
         A phantom's known grades, shown where they differ.
     """
     table = Table(title=f"study {findings.study_uid}: {findings.status}", box=box.SIMPLE_HEAVY)
-    table.caption = NOTICE
+    table.caption = DISCLAIMER
     table.add_column("level")
-    for condition in Condition:
-        side = f"{condition.side.value} " if condition.side else ""
-        table.add_column(side + condition.group.short)
+    for _, side, words in COLUMNS:
+        table.add_column(f"{side}\n{words}", min_width=13, no_wrap=True)
     for level in LEVELS:
-        cells = [_cell(findings.finding(c, level), truth) for c in Condition]
+        cells = [_cell(findings.finding(c, level), truth) for c, _, _ in COLUMNS]
         table.add_row(level.label, *cells)
     return table
 
 
 def _cell(finding: Finding, truth: dict[Any, Grade] | None) -> Text:
     if finding.grade is None:
-        return Text("not assessed", style="dim")
-    mark = GRADE_MARK[finding.grade]
-    text = Text(
-        f"{mark} {finding.grade.label} {finding.probability:.0%}", style=GRADE_STYLE[finding.grade]
-    )
+        return Text("– not assessed", style="dim")
+    mark = MARKS[finding.grade]
+    words = f"{mark} {finding.grade.label}\n  {certainty(finding)}"
+    text = Text(words, style=GRADE_STYLE[finding.grade])
     known = truth.get(finding.key) if truth else None
     if known is not None and known != finding.grade:
-        text.append(f"\n  phantom: {known.label}", style="dim")
+        text.append(f"\n  known: {known.label}", style="dim")
     return text
 
 
