@@ -20,6 +20,9 @@ from sqlalchemy import make_url
 APPLICATION_VERSION = "jobs-1"
 APPLICATION_NAME = "lumbar-node"
 POLL_S = 0.25
+# A job that takes its process down with it must not do so for ever.
+MOST_RECOVERIES = 20
+DEAD = frozenset({"ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 T = TypeVar("T")
 
@@ -44,6 +47,11 @@ class Job:
     job_id: str
     queue: str
     status: str
+
+    @property
+    def is_dead(self) -> bool:
+        """Ended without telling its own end: the process died under it, time and again."""
+        return self.status in DEAD
 
 
 def prepare(url: str) -> None:
@@ -169,7 +177,7 @@ def _register(queue: Queue) -> None:
 
     # DBOS tells workflows apart by name and insists that a name has one function.
     workflow.__qualname__ = workflow.__name__ = queue.name
-    DBOS.workflow(name=queue.name)(workflow)
+    DBOS.workflow(name=queue.name, max_recovery_attempts=MOST_RECOVERIES)(workflow)
 
 
 def _checkpoint(name: str, function: Callable[..., T], *arguments: Any) -> T:

@@ -34,7 +34,10 @@ def findings_grid(findings: StudyFindings, *, truth: dict[Any, Grade] | None = N
     truth : dict of (Condition, Level) to Grade, optional
         A phantom's known grades, shown where they differ.
     """
-    table = Table(title=f"study {findings.study_uid}: {findings.status}", box=box.SIMPLE_HEAVY)
+    table = Table(
+        title=f"study {findings.study_uid}: {findings.status}", box=box.SIMPLE_HEAVY, pad_edge=False
+    )
+    table.padding = (0, 1, 0, 0)
     table.caption = DISCLAIMER
     table.add_column("level")
     for _, side, words in COLUMNS:
@@ -47,7 +50,7 @@ def findings_grid(findings: StudyFindings, *, truth: dict[Any, Grade] | None = N
 
 def _cell(finding: Finding, truth: dict[Any, Grade] | None) -> Text:
     if finding.grade is None:
-        return Text("– not assessed", style="dim")
+        return Text("not assessed", style="dim")
     mark = MARKS[finding.grade]
     words = f"{mark} {finding.grade.label}\n  {certainty(finding)}"
     text = Text(words, style=GRADE_STYLE[finding.grade])

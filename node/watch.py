@@ -20,6 +20,10 @@ log = structlog.get_logger()
 
 POLL_S = 0.5
 AGAIN_S = 60.0
+DIED = (
+    "the worker's process died on this study time and again, most likely in a pixel decoder: "
+    "look at its images before you requeue it"
+)
 ENDED = frozenset({"done", "failed"})
 
 
@@ -148,10 +152,14 @@ class Watcher:
             self.index.set_state(study_uid, "receiving", ["images arrived during the analysis"])
 
     def _reconcile(self) -> None:
-        """Hand in what a crash kept from being handed in."""
+        """Mend what a crash left: a job not handed in, or one that died with its process."""
         for row in self.index.studies(state="queued"):
             if row.job_id is None or self.desk.job(row.job_id) is None:
                 self.enqueue(row.study_uid, row.reasons)
+        for row in self.index.studies(state="running"):
+            job = self.desk.job(row.job_id) if row.job_id else None
+            if job is not None and job.is_dead:
+                self.index.set_state(row.study_uid, "failed", [DIED])
 
     def _decide(self, row: StudyRow, *, settled: bool) -> Decision:
         now = datetime.now(UTC)

@@ -88,10 +88,10 @@ def paint_sac(canvas: Canvas, patient: Patient, sac: Sac, rng: np.random.Generat
     csf = canvas.soft(away) * (depth > 0.8)
     pulsation = 1 - 0.06 * np.sin(region.s / rng.uniform(9, 25) + rng.uniform(0, 6))
     canvas.paint(region, csf, Tissue.CSF, pulsation)
-    haze = np.exp(-(((region.v - middle - 0.42 * depth) / (0.42 * depth + 0.1)) ** 2))
+    haze = np.exp(-(((region.v - middle - 0.5 * depth) / (0.36 * depth + 0.1)) ** 2))
     below = 1 / (1 + np.exp((patient.conus - 12 - region.s) / 6.0))
     above = 1 / (1 + np.exp((region.s - patient.discs[7].s) / 16.0))
-    fibres = np.float32(rng.uniform(0.25, 0.55)) * haze * below * above
+    fibres = np.float32(rng.uniform(0.2, 0.5)) * haze * below * above
     canvas.paint(region, fibres * csf, Tissue.NERVE)
     canvas.paint(region, _roots(canvas, patient, sac, region, rng) * csf, Tissue.NERVE)
     gone = np.interp(s, sac.s, sac.effaced).astype(np.float32)[:, None, None]

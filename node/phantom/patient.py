@@ -9,17 +9,17 @@ from node.phantom.curve import Curve, Vector
 from node.spine.anatomy import LEVELS, Condition, ConditionGroup, FindingKey, Level, Side
 
 #: Vertebrae from the head; the disc below number k is ``DISCS[k]``.
-BODIES = ("T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3", "S4")
+BODIES = ("T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3", "S4", "S5")
 _FIRST_LUMBAR = BODIES.index("L1")
 #: Per body: pitch from disc to disc, disc height below, half width, depth; mm at median size.
-_PITCH = (27.0, 28.5, 30.5, 33.0, 35.0, 36.0, 36.8, 36.4, 34.5, 29.0, 24.0, 20.0, 17.0)
-_DISC = (4.5, 5.0, 5.5, 6.5, 8.0, 9.5, 10.8, 11.2, 10.0, 2.0, 1.0, 0.8, 0.8)
-_HALF_WIDTH = (15.0, 16.0, 17.5, 19.5, 21.5, 22.5, 23.5, 24.8, 26.0, 25.0, 19.0, 15.0, 12.0)
-_DEPTH = (28.0, 29.0, 30.0, 31.0, 32.0, 33.0, 34.0, 34.5, 34.5, 29.0, 20.0, 15.0, 12.0)
+_PITCH = (27.0, 28.5, 30.5, 33.0, 35.0, 36.0, 36.8, 36.4, 34.5, 29.0, 24.0, 20.0, 17.0, 15.0)
+_DISC = (4.5, 5.0, 5.5, 6.5, 8.0, 9.5, 10.8, 11.2, 10.0, 2.0, 1.0, 0.8, 0.8, 0.8)
+_HALF_WIDTH = (15.0, 16.0, 17.5, 19.5, 21.5, 22.5, 23.5, 24.8, 26.0, 25.0, 19.0, 15.0, 12.0, 9.0)
+_DEPTH = (28.0, 29.0, 30.0, 31.0, 32.0, 33.0, 34.0, 34.5, 34.5, 29.0, 20.0, 15.0, 12.0, 9.0)
 #: Turn of the curve at the disc below each body, degrees (mean).
-_TURN = (-3.0, -3.0, -3.0, -2.0, 1.0, 4.0, 7.0, 14.0, 24.0, 7.0, 0.0, -12.0, -10.0)
-_CANAL_HALF_WIDTH = (9.0, 9.0, 9.5, 10.0, 10.5, 10.8, 11.2, 12.0, 14.0, 14.5, 10.0, 8.0, 6.0)
-_PEDICLE = (5.5, 6.0, 7.0, 7.5, 7.5, 8.0, 9.5, 11.5, 14.0, 14.0, 9.0, 8.0, 8.0)
+_TURN = (-3.0, -3.0, -3.0, -2.0, 1.0, 4.0, 7.0, 14.0, 24.0, 7.0, 0.0, -12.0, -14.0, -10.0)
+_CANAL_HALF_WIDTH = (9.0, 9.0, 9.5, 10.0, 10.5, 10.8, 11.2, 12.0, 14.0, 14.5, 10.0, 8.0, 6.0, 5.0)
+_PEDICLE = (5.5, 6.0, 7.0, 7.5, 7.5, 8.0, 9.5, 11.5, 14.0, 14.0, 9.0, 8.0, 8.0, 6.0)
 
 
 @dataclass(frozen=True)
@@ -229,9 +229,9 @@ def _stack(
 def _curve(rng: np.random.Generator, discs_s: Vector, scale: float) -> Curve:
     """Turn the spine at every disc; a third of patients lean sideways and twist."""
     s = np.arange(discs_s[0] - 40.0, discs_s[-1] + 45.0, 0.5)
-    lordosis = float(np.clip(rng.normal(1.0, 0.28), 0.35, 1.7))
+    lordosis = float(np.clip(rng.normal(1.0, 0.25), 0.4, 1.5))
     turns = np.radians(np.array(_TURN) * lordosis + rng.normal(0, 1.3, len(BODIES)))
-    tilt = np.radians(rng.normal(-13.0, 3.5)) * lordosis + np.zeros_like(s)
+    tilt = np.full_like(s, np.radians(rng.normal(-12.0, 3.0)) * (0.5 + 0.5 * lordosis))
     first = _FIRST_LUMBAR
     for k, (at, turn) in enumerate(zip(discs_s, turns, strict=True)):
         step = 1 / (1 + np.exp(-(s - at) / (7.5 * scale)))

@@ -204,12 +204,12 @@ def _sagittal_planes(
     top = pose.to_lps(patient.disc_centre(LEVELS[0]))
     bottom = pose.to_lps(patient.disc_centre(LEVELS[4]))
     span = float((bottom - top) @ column)
-    field = float(np.clip(rng.normal(284, 14), 258, 312))
-    down, along = rng.normal(7, 9), rng.normal(-13, 11)
+    field = float(np.clip(rng.normal(288, 15), 258, 320))
+    down, along = rng.normal(-3, 11), rng.normal(-13, 11)
     if options.coverage == "off_centre":
         down, along = down + rng.choice([-1, 1]) * rng.uniform(15, 40), along + rng.normal(0, 25)
     elif options.coverage == "small_field":
-        field = float(rng.uniform(span + 50, 220))
+        field = max(span + 50, float(rng.uniform(170, 225)))
     # From the middle of the five levels, which all stay inside with some sacrum below them.
     low = span / 2 + 34 - field / 2
     centre_down = float(np.clip(down, low, max(low, field / 2 - span / 2 - 12)))

@@ -155,7 +155,7 @@ def _channels(scans: dict[Role, Scan]) -> dict[Weighting, None]:
 def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Canvas:
     """Return the painted spine, in spine coordinates."""
     low = (patient.discs[1].s - 8.0, -46.0, -50.0)
-    high = (patient.discs[11].s + 10.0, 56.0, 50.0)
+    high = (patient.discs[-1].s + 14.0, 56.0, 50.0)
     canvas = Canvas(low, high, _COLUMN_SPACING, table)
     fine = Grain(rng, reach=3.0, power=1.0)
     broad = Grain(rng, reach=14.0, power=1.5, smooth=1.5)

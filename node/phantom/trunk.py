@@ -70,7 +70,7 @@ def paint_trunk(
     _kidneys_and_liver(canvas, marks, patient, grains, rng)
     _front_muscles(canvas, marks, patient, grains, rng)
     _back_muscles(canvas, marks, patient, grains)
-    _pelvis(canvas, marks, patient, grains)
+    _pelvis(canvas, patient, grains)
     _vessels(canvas, marks, patient, rng)
     return marks
 
@@ -270,19 +270,21 @@ def _bowel(
     inside = np.clip((region.v - y0 + 6) / 8, 0, 1) * np.clip((y1 + 12 - region.v) / 8, 0, 1)
     tissue = np.clip(0.15 + 0.35 * broad.at(region), 0, 0.65) * inside
     canvas.paint(region, tissue, Tissue.VISCUS, 0.9)
-    for _ in range(46):
+    pelvis = marks.height(patient, patient.bodies[9].bottom)
+    for _ in range(56):
         radius = float(rng.uniform(6, 17))
-        centre = (rng.uniform(h0, h1), rng.uniform(y0 + 8, max(y1, y0 + 20)), rng.uniform(-95, 95))
+        h = float(rng.uniform(h0, h1))
+        limit = float(np.interp(h, marks.h, marks.y)) - (36 if h > pelvis else 58)
+        centre = (h, rng.uniform(y0 + 8, max(limit, y0 + 20)), rng.uniform(-95, 95))
         radii = tuple(radius * rng.uniform(0.7, 1.8, 3))
         region, away = canvas.blob(centre, (radii[0], radii[1], radii[2]))
         away = away + 1.5 * broad.at(region, 17)
         canvas.paint(region, canvas.soft(away), Tissue.VISCUS, 0.9)
         content = (Tissue.AIR, Tissue.FLUID, Tissue.VISCUS, Tissue.MUSCLE)[int(rng.integers(4))]
         canvas.paint(region, canvas.soft(away + 2.5), content, rng.uniform(0.6, 1.1))
-    _ = patient
 
 
-def _pelvis(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Grains) -> None:
+def _pelvis(canvas: Canvas, patient: Patient, grains: Grains) -> None:
     """Iliac bones beside the sacrum."""
     curve = patient.curve
     for sign in (1.0, -1.0):
@@ -292,4 +294,3 @@ def _pelvis(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Grains) 
         bone = np.maximum(away, slab)
         canvas.paint(region, canvas.soft(bone), Tissue.CORTEX)
         canvas.paint(region, canvas.soft(bone + 1.5), Tissue.MARROW, 1 + 0.1 * grains[0].at(region))
-    _ = marks

@@ -26,11 +26,19 @@ def copied(source: Dataset, keywords: Sequence[str]) -> Dataset:
         if vr == "PN":
             value = PersonName(str(value))
         elif vr == "SQ":
-            value = deepcopy(value)
+            value = _decoded(value)
         elif vr not in ("LO", "SH", "LT", "ST", "UT") and not _is_legal(vr, value):
             continue
         setattr(part, keyword, value)
     return part
+
+
+def _decoded(items: Sequence[Dataset]) -> list[Dataset]:
+    """Return a copy of a sequence whose text is unicode: unread text would keep its old bytes."""
+    for item in items:
+        for _ in item.iterall():
+            pass
+    return deepcopy(list(items))
 
 
 def number(source: Dataset, keyword: str, default: int = 0) -> int:

@@ -72,6 +72,8 @@ class Heading:
     settings : node.config.Report
     created : datetime
         In the source's time zone when the source states one.
+    first_number : int
+        Of the node's series.
     """
 
     study: Dataset
@@ -80,6 +82,7 @@ class Heading:
     identity: Identity
     settings: Report
     created: datetime
+    first_number: int
 
     def stamp(self, target: Dataset, *, series_uid: str, number: int, description: str) -> None:
         """Write the common attributes into an object, over what its maker put there."""
@@ -104,13 +107,8 @@ class Heading:
                 setattr(target, f"{keyword}Time", self.created.strftime("%H%M%S"))
 
     def series_number(self, offset: int) -> int:
-        """Return a series number of this node; 100 higher when the study already uses one."""
-        wanted = range(self.settings.series_number, self.settings.series_number + 5)
-        taken = {number(source, "SeriesNumber") for source in self.sources}
-        base = self.settings.series_number
-        while taken & {base + i for i in range(len(wanted))}:
-            base += 100
-        return base + offset
+        """Return the number of this node's ``offset``-th series."""
+        return self.first_number + offset
 
     def source(self, sop_instance_uid: str) -> Dataset:
         """Return the header of one source instance; KeyError when it did not enter the run."""
@@ -191,7 +189,23 @@ def heading(
         node_version=findings.node_version,
         settings=settings.model_dump_json(),
     )
-    return Heading(study, sources, findings, identity, settings, _local(created, study))
+    return Heading(
+        study=study,
+        sources=sources,
+        findings=findings,
+        identity=identity,
+        settings=settings,
+        created=_local(created, study),
+        first_number=_free_number(settings.series_number, headers),
+    )
+
+
+def _free_number(wanted: int, headers: Mapping[str, Dataset]) -> int:
+    """Return the first of this node's five series numbers: 100 higher while the study uses one."""
+    taken = {number(header, "SeriesNumber") for header in headers.values()}
+    while taken & set(range(wanted, wanted + 5)):
+        wanted += 100
+    return wanted
 
 
 def _local(created: datetime, study: Dataset) -> datetime:

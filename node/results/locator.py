@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from node.results.canvas import COLOURS, FAINT, TEXT, Canvas
+from node.results.canvas import COLOURS, FAINT, TEXT, Canvas, font
 from node.results.scene import Scene
 from node.results.view import View
 from node.spine.anatomy import Grade, Level
@@ -31,11 +31,14 @@ def draw_levels(
         grade = scene.worst(level)
         colour = COLOURS[grade] if current is None else TEXT if is_current else FAINT
         canvas.ring((x, y), 5 if current else 7, grade)
-        start = min(x + 14, at[0] + width - 90)
+        words_size = size + 4 if is_current else size
+        room = font(words_size).getlength(level.label) + (46 if current is None else 16)
+        # The name stands behind the point, or in front of it where the picture ends.
+        start = x + 14 if x + room < at[0] + width else x - room
         end = start + canvas.text(
             (start, y),
             level.label,
-            size + 4 if is_current else size,
+            words_size,
             colour,
             anchor="lm",
             bold=is_current or current is None,
