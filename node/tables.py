@@ -39,7 +39,7 @@ def findings_grid(findings: StudyFindings, *, truth: dict[Any, Grade] | None = N
     )
     table.padding = (0, 1, 0, 0)
     table.caption = DISCLAIMER
-    table.add_column("level")
+    table.add_column("level", no_wrap=True)
     for _, side, words in COLUMNS:
         table.add_column(f"{side}\n{words}", min_width=13, no_wrap=True)
     for level in LEVELS:
