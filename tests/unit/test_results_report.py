@@ -293,6 +293,28 @@ def test_names_survive_any_character_set(charset: Any, name: str) -> None:
     assert str(pydicom.dcmread(written).PatientName) == name
 
 
+def test_text_inside_sequences_is_re_encoded_too() -> None:
+    """A code meaning in Latin-1 stays readable in an object that is UTF-8."""
+    procedure = Dataset()
+    procedure.CodeValue, procedure.CodingSchemeDesignator = "X1", "99SITE"
+    procedure.CodeMeaning = "MRT Lendenwirbelsäule"
+    source = Dataset()
+    source.SpecificCharacterSet = "ISO_IR 100"
+    source.ProcedureCodeSequence = [procedure]
+    raw = BytesIO()
+    pydicom.dcmwrite(raw, source, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    raw.seek(0)
+    read = pydicom.dcmread(raw, force=True)
+    study = small_study(ProcedureCodeSequence=read.ProcedureCodeSequence)
+
+    written = BytesIO()
+    study.build(settings={"overlays": False}).report.save_as(written)
+    written.seek(0)
+
+    (item,) = pydicom.dcmread(written).PerformedProcedureCodeSequence
+    assert item.CodeMeaning == "MRT Lendenwirbelsäule"
+
+
 def test_missing_and_broken_header_values_become_empty() -> None:
     """Type 2 attributes are there; what its value representation forbids is left out."""
     absent: dict[str, Any] = dict.fromkeys(PATIENT)
