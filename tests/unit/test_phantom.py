@@ -38,12 +38,11 @@ def study(seed: int) -> PhantomStudy:
 
 @cache
 def with_canal(severity: float) -> PhantomStudy:
-    """One patient with one stenosis at L3/L4 and nothing else, seen in sagittal T2."""
+    """One patient with one stenosis at L3/L4 and nothing else, seen in axial T2."""
     severities = dict.fromkeys(ALL_FINDINGS, 0.05)
     severities[Condition.SPINAL_CANAL_STENOSIS, Level.L3_L4] = severity
-    roles = (Role.SAGITTAL_T2, Role.AXIAL_T2)
     return make_study(
-        5, options=StudyOptions(severities=severities, roles=roles, stir=False, axial="stack")
+        5, options=StudyOptions(severities=severities, roles=(Role.AXIAL_T2,), axial="stack")
     )
 
 
