@@ -57,9 +57,10 @@ class Node:
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
             send=self._send,
         )
+        self.intake = Intake(self.archive, self.index, config.listen.max_object_mb)
         self.pull = Pull(
             desk=self.desk,
-            intake=Intake(self.archive, self.index, config.listen.max_object_mb),
+            intake=self.intake,
             peer_of=self._peer,
             consider=self.watcher.settled,
         )
@@ -71,6 +72,8 @@ class Node:
             self._worker = Worker(self.config.jobs_url, self._queues())
             self._worker.start()
         if listen:
+            # The index is derived: what was stored just before a crash gets its rows now.
+            self.index.rebuild(self.archive.iterate(), self.intake.read_row)
             self.listener.start()
             self.watcher.start()
 
