@@ -125,7 +125,8 @@ def _reasons(findings: StudyFindings, taken: Taken) -> tuple[str, ...]:
     counts: dict[str, int] = {}
     for finding in findings.findings:
         if finding.reason:
-            counts[finding.reason] = counts.get(finding.reason, 0) + 1
+            why = finding.reason.split(" (")[0]  # without the figures, which differ
+            counts[why] = counts.get(why, 0) + 1
     told = [f"{n} of 25 not assessed: {why}" for why, n in counts.items()]
     return (*told, *(f"not read: {why}" for why in taken.unreadable.values()))
 

@@ -10,7 +10,7 @@ import typer.main
 from node.cli import app
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
@@ -48,6 +48,8 @@ def _first_sentence(path: Path) -> str:
 def test_every_make_target_in_the_readme_exists() -> None:
     """`make WORD` in the README is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    named = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text("utf-8")))
+    named = set(
+        re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    )
     assert named
     assert named <= targets
