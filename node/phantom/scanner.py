@@ -85,14 +85,12 @@ class Scanner:
         raw = [self._slice(scan, plane) for plane in scan.planes]
         peak = float(np.percentile(np.concatenate([r[::3, ::3].ravel() for r in raw]), 99.0))
         images = [
-            _reconstruct(r / peak, plane, scan.noise, rng)
+            _reconstruct((r / peak) ** scan.gamma, plane, scan.noise, rng)
             for r, plane in zip(raw, scan.planes, strict=True)
         ]
         sparse = np.concatenate([i[::3, ::3].ravel() for i in images])
         top = float(np.percentile(sparse, 99.5))
-        return [
-            np.clip(np.rint((i / top) ** scan.gamma * scan.brightness), 0, 4095) for i in images
-        ]
+        return [np.clip(np.rint(i * (scan.brightness / top)), 0, 4095) for i in images]
 
     def _prepare(self, scan: Scan, channel: int) -> None:
         """Average the canvases over the slice thickness where an axis runs along the slab."""
@@ -113,8 +111,9 @@ class Scanner:
         cover = np.zeros(shape, np.float32)
         lattice = self._lattice(plane, 0.0)
         parts = self._slab(scan, plane, lattice)
+        move = self._wobble.at(parts[len(parts) // 2], 9.0, 0.65)
         for spine in parts:
-            self._add_column(fine, cover, spine + self._wobble.at(spine, 9.0, 0.65))
+            self._add_column(fine, cover, spine + move)
         places = np.stack([-lattice[..., 2], lattice[..., 1], lattice[..., 0]], axis=-1)
         places += self._wobble.at(lattice, 21.0, 2.6) + self._wobble.at(lattice + 50, 9.0, 0.8)
         # The trunk is coarse: it is sampled coarsely too, then refined.
