@@ -10,7 +10,7 @@ from typing import Any
 from node import __version__
 from node.config import Config, OrthancPeer
 from node.dicom import orthanc, reader, sender
-from node.dicom.intake import Intake
+from node.dicom.intake import Intake, read_row
 from node.dicom.listener import Listener
 from node.errors import DeliveryRefused, Misconfigured
 from node.inference.runtime import ModelStore
@@ -57,10 +57,9 @@ class Node:
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
             send=self._send,
         )
-        self.intake = Intake(self.archive, self.index, config.listen.max_object_mb)
         self.pull = Pull(
             desk=self.desk,
-            intake=self.intake,
+            intake=Intake(self.archive, self.index, config.listen.max_object_mb),
             peer_of=self._peer,
             consider=self.watcher.settled,
         )
@@ -73,7 +72,7 @@ class Node:
             self._worker.start()
         if listen:
             # The index is derived: what was stored just before a crash gets its rows now.
-            self.index.rebuild(self.archive.iterate(), self.intake.read_row)
+            self.index.rebuild(self.archive.iterate(), read_row)
             self.listener.start()
             self.watcher.start()
 

@@ -191,7 +191,7 @@ def delivery_order(folder: Path) -> list[Path]:
 def analyse(taken: Taken, store: ModelStore, folder: Path, *, settings: Report) -> StudyFindings:
     """Tell the whole story of one study at once, without network or engine."""
     findings, volumes = find(taken, store)
-    write(folder, taken, findings, volumes, settings=settings, created=datetime.now(UTC))
+    write(folder, taken, findings, volumes, settings=settings, created=_now())
     return findings
 
 
@@ -239,7 +239,7 @@ class StudyStory:
 
     def _begin(self, study_uid: str, job_id: str) -> str:
         self.note(study_uid, job_id, "running", [])
-        return datetime.now(UTC).isoformat()
+        return _now().isoformat()
 
     def _find(self, study_uid: str, hashes: list[str]) -> dict[str, Any]:
         try:
@@ -267,6 +267,11 @@ class StudyStory:
     def _deliver(self, study_uid: str, job_id: str, reasons: list[str]) -> None:
         self.note(study_uid, job_id, "delivering", reasons)
         self.deliver(study_uid, job_id)
+
+
+def _now() -> datetime:
+    """Now, with this node's own offset from UTC: people read it on the results."""
+    return datetime.now(UTC).astimezone()
 
 
 def _in_words(error: Exception) -> str:

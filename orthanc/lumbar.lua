@@ -18,7 +18,8 @@ local waiting = {}
 
 local function settings()
   local given = GetOrthancConfiguration()['Lumbar'] or {}
-  local headers = {}
+  -- Never empty: Orthanc 1.10.1 takes an empty table for a list, and ends.
+  local headers = { ['Accept'] = 'application/json' }
   if (given['TokenFile'] or '') ~= '' then
     local file = assert(io.open(given['TokenFile']))
     headers['Authorization'] = 'Bearer ' .. file:read('*l')
