@@ -37,9 +37,11 @@ def phantom(work: Work, count: int = 600, validation: int = 60, processes: int =
 def train(
     work: Work,
     names: Names = None,
+    *,
     minutes: float = 6.0,
     steps: int = 1_000_000,
     threads: int = 2,
+    resume: Annotated[bool, typer.Option(help="go on from the weights of the last time")] = False,
 ) -> None:
     """Train models on all studies made so far."""
     files = {
@@ -50,7 +52,14 @@ def train(
         raise typer.Exit(2)
     for name in names or MODEL_NAMES:
         settings = Settings(minutes=minutes, steps=steps, threads=threads)
-        trained = train_one(*split(name), files["train"], files["validation"], settings)
+        weights = work / "models" / name / "weights.pt" if resume else None
+        trained = train_one(
+            *split(name),
+            files["train"],
+            files["validation"],
+            settings=settings,
+            weights=weights,
+        )
         save(trained, work / "models" / name, settings)
         console.print(name, trained.log)
 

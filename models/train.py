@@ -65,14 +65,21 @@ def train(
     group: ConditionGroup,
     files: Sequence[Path],
     validation: Sequence[Path],
+    *,
     settings: Settings,
+    weights: Path | None = None,
 ) -> Trained:
-    """Train one model on the cases in ``files``; ``validation`` only calibrates stage 3."""
+    """Train one model on the cases in ``files``; ``validation`` only calibrates stage 3.
+
+    ``weights`` of an earlier training are the start, where given.
+    """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     cases = load(files, keys(stage, group))
     net = network(stage, group)
+    if weights is not None:
+        net.load_state_dict(torch.load(weights, weights_only=True))
     loss_of = _loss(net, cases, group, rng, settings)
     optimiser = torch.optim.AdamW(net.parameters(), settings.rate, weight_decay=settings.decay)
     losses: list[float] = []

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 SPACING_MM, SPREAD_MM = 34.0, 9.0
 PEAKS = 12
 
+#: Nats a level costs that is left out: five are expected, fewer need a reason.
+LOSS = 1.5
+
 Cell = tuple[int, int]
 _Map = NDArray[np.float64]
 
@@ -37,7 +40,7 @@ def best_chain(named: _Map, anywhere: _Map, cell_mm: float) -> list[Cell | None]
     if not cells:
         return [None] * len(named)
     present = _unary(named, anywhere, cells)
-    absent = np.log(0.02 + 0.98 * np.clip(1 - named.sum(axis=(1, 2)), 0.0, 1.0))
+    absent = np.log(0.02 + 0.98 * np.clip(1 - named.sum(axis=(1, 2)), 0.0, 1.0)) - LOSS
     step = _pairwise(cells, cell_mm)
     levels, count = present.shape
     # score[k, c]: the best chain that ends with level k at cell c, all levels above it settled.

@@ -110,6 +110,9 @@ def _five_levels(
     heat: _Map, shares: Mapping[Place, NDArray[np.float64]], side: Side | None
 ) -> dict[Place, Point]:
     """Sagittal: five heads for the names and one for "any level"; a chain picks five in order."""
+    # A slice beside the canal or the foramina sees no level: that says nothing about the others.
+    seeing = heat[:, len(LEVELS)].sum(axis=(1, 2)) + 1e-3
+    shares = {place: _share(share * seeing) for place, share in shares.items()}
     none = np.zeros(heat.shape[2:])
     named = np.stack(
         [

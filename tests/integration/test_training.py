@@ -45,7 +45,7 @@ def test_train_export_verify(work: Path, tmp_path: Path, name: str) -> None:
     """Three steps, then a file the node accepts, that answers like torch at other lengths."""
     files = {p: sorted((work / "cases" / p).glob("*.npz")) for p in ("train", "validation")}
     settings = Settings(minutes=5, steps=3, series=1, slices=4, crops=8)
-    trained = train(*split(name), files["train"], files["validation"], settings)
+    trained = train(*split(name), files["train"], files["validation"], settings=settings)
     assert trained.log["steps"] == 3
     save(trained, work / "models" / name, settings)
     folder = export(name, work, tmp_path, "0.0.1")
