@@ -24,6 +24,8 @@ from node.storage.index import DeliveryRow, Index, StudyRow
 from node.study import StudyStory, delivery_order
 from node.watch import Watcher
 
+AT_WORK = frozenset({"queued", "running", "delivering"})
+
 
 class Node:
     """One node: what it stores, and the roles this process plays. It answers the web pages.
@@ -53,6 +55,7 @@ class Node:
             index=self.index,
             desk=self.desk,
             note=self._note,
+            ending_of=self._ending_of,
             destinations_of=self._destinations_of,
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
             send=self._send,
@@ -100,6 +103,10 @@ class Node:
             What was handed in, in words.
         """
         row = self._held(study_uid)
+        if row.state in AT_WORK:
+            raise Misconfigured(
+                f"study {study_uid} is {row.state}: wait for its end, or cancel it first"
+            )
         lost = [d for d in self.deliveries(study_uid) if d.state in ("dead", "refused")]
         if row.job_id and lost and self.findings(study_uid):
             self.index.set_state(study_uid, "delivering", row.reasons)
@@ -112,6 +119,8 @@ class Node:
     def cancel(self, study_uid: str) -> None:
         """Stop a study's job before its next step; what was sent stays sent."""
         row = self._held(study_uid)
+        if row.state not in AT_WORK | {"receiving", "incomplete"}:
+            raise Misconfigured(f"study {study_uid} is {row.state}: there is nothing to cancel")
         for job in self.desk.jobs(row.job_id) if row.job_id else []:
             self.desk.cancel(job.job_id)
         self.index.set_state(study_uid, "cancelled", ["cancelled by hand"])
@@ -147,6 +156,10 @@ class Node:
         row = self.index.study(study_uid)
         if row is not None:
             self.pull.tell(row.source, study_uid, row.state, row.reasons)
+
+    def _ending_of(self, job_id: str) -> str:
+        findings = json.loads((self.results_folder(job_id) / "findings.json").read_text("utf-8"))
+        return "rejected" if findings["status"] == "rejected" else "done"
 
     def _destinations_of(self, source: str) -> Sequence[str]:
         back = [source] if source.startswith(ORTHANC) else []

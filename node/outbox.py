@@ -88,6 +88,8 @@ class Outbox:
     desk : Desk
     note : callable
         ``(study_uid, job_id, state, reasons)``: the study's state into the index.
+    ending_of : callable
+        A study job's id to the state its study ends in when everything is delivered.
     destinations_of : callable
         A study's source to the names of the destinations that get its results.
     files_of : callable
@@ -100,6 +102,7 @@ class Outbox:
     index: Index
     desk: Desk
     note: Callable[[str, str, str, Sequence[str]], None]
+    ending_of: Callable[[str], str]
     destinations_of: Callable[[str], Sequence[str]]
     files_of: Callable[[str], Sequence[Path]]
     send: Callable[[str, Sequence[Path]], None]
@@ -173,4 +176,4 @@ class Outbox:
         reasons += [f"{UNDELIVERED} {d.destination}: {d.message}" for d in lost]
         if not deliveries:
             reasons.append(UNSENT)
-        self.note(study_uid, job_id, "failed" if lost else "done", reasons)
+        self.note(study_uid, job_id, "failed" if lost else self.ending_of(job_id), reasons)

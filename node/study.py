@@ -4,6 +4,7 @@ The functions are the story told without an engine (``lumbar-node analyse``); `S
 same story with a checkpoint behind every chapter, so that it survives ``kill -9``.
 """
 
+import errno
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from pydicom.dataset import Dataset
 from node import __version__, results
 from node.config import Report
 from node.dicom import reader
-from node.errors import InvalidInstance, NotAssessable, Rejected, RetryLater
+from node.errors import DiskFull, InvalidInstance, NotAssessable, Rejected, RetryLater
 from node.inference import pipeline
 from node.inference.runtime import ModelStore
 from node.jobs import Step
@@ -83,12 +84,21 @@ def choose(taken: Taken) -> SeriesChoice:
     return series.choose(reader.facts((taken.files[uid], h) for uid, h in taken.headers.items()))
 
 
-def load(taken: Taken, choice: SeriesChoice) -> dict[Role, Volume]:
-    """Decode the chosen series into volumes, in millimetres of the patient."""
-    return {
-        role: reader.load_volume(role, candidate, taken.files)
+def load(taken: Taken, choice: SeriesChoice) -> tuple[dict[Role, Volume], dict[str, str]]:
+    """Decode the chosen series into volumes, in millimetres of the patient.
+
+    Returns
+    -------
+    volumes : dict of Role to Volume
+    left_out : dict of SOP Instance UID to reason
+        Images whose pixels cannot be decoded; each costs only itself.
+    """
+    left_out: dict[str, str] = {}
+    volumes = {
+        role: reader.load_volume(role, candidate, taken.files, left_out)
         for role, candidate in choice.chosen.items()
     }
+    return {role: volume for role, volume in volumes.items() if volume.slices}, left_out
 
 
 def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Volume]]:
@@ -101,7 +111,7 @@ def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Vol
     """
     started = time.perf_counter()
     choice = choose(taken)
-    volumes = load(taken, choice)
+    volumes, left_out = load(taken, choice)
     read_ms = (time.perf_counter() - started) * 1000
     found = pipeline.find(volumes, store)
     chosen = {role: choice.chosen.get(role) for role in Role}
@@ -117,10 +127,11 @@ def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Vol
         other_series=choice.others,
         timings_ms={"read": read_ms, **found.timings_ms},
     )
-    return replace(findings, reasons=_reasons(findings, taken)), volumes
+    unread = [*taken.unreadable.values(), *left_out.values()]
+    return replace(findings, reasons=_reasons(findings, unread)), volumes
 
 
-def _reasons(findings: StudyFindings, taken: Taken) -> tuple[str, ...]:
+def _reasons(findings: StudyFindings, unread: Sequence[str]) -> tuple[str, ...]:
     """Say why a study is not complete: each distinct reason once, with how many it covers."""
     counts: dict[str, int] = {}
     for finding in findings.findings:
@@ -128,7 +139,7 @@ def _reasons(findings: StudyFindings, taken: Taken) -> tuple[str, ...]:
             why = finding.reason.split(" (")[0]  # without the figures, which differ
             counts[why] = counts.get(why, 0) + 1
     told = [f"{n} of 25 not assessed: {why}" for why, n in counts.items()]
-    return (*told, *(f"not read: {why}" for why in taken.unreadable.values()))
+    return (*told, *(f"not read: {why}" for why in unread))
 
 
 def nothing(study_uid: str, reason: str) -> StudyFindings:
@@ -254,15 +265,14 @@ class StudyStory:
     ) -> None:
         (taken,) = read(self.files_of(hashes))
         told = StudyFindings.from_json(findings)
-        volumes = load(taken, choose(taken)) if told.status != "rejected" else {}
-        write(
-            self.folder_of(job_id),
-            taken,
-            told,
-            volumes,
-            settings=self.settings,
-            created=datetime.fromisoformat(created),
-        )
+        volumes = load(taken, choose(taken))[0] if told.status != "rejected" else {}
+        when, folder = datetime.fromisoformat(created), self.folder_of(job_id)
+        try:
+            write(folder, taken, told, volumes, settings=self.settings, created=when)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise DiskFull(f"no space for the results in {folder.parent}") from error
 
     def _deliver(self, study_uid: str, job_id: str, reasons: list[str]) -> None:
         self.note(study_uid, job_id, "delivering", reasons)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -13,18 +14,20 @@ from node.errors import LumbarError, NotAssessable
 from node.jobs import Desk
 from node.spine.anatomy import Role
 from node.spine.completeness import Decision, StudyState, decide
+from node.spine.instances import input_hash
 from node.storage.archive import Archive
 from node.storage.index import Index, StudyRow
 
 log = structlog.get_logger()
 
 POLL_S = 0.5
+EVERY = 1_000_000
 AGAIN_S = 60.0
 DIED = (
     "the worker's process died on this study time and again, most likely in a pixel decoder: "
     "look at its images before you requeue it"
 )
-ENDED = frozenset({"done", "failed"})
+ENDED = frozenset({"done", "rejected", "failed"})
 
 
 def job_id_of(study_uid: str, input_hash: str, run: int = 1) -> str:
@@ -59,7 +62,7 @@ class Watcher:
     desk: Desk
     roles_of: Callable[[list[Path]], frozenset[Role]]
     open_associations: Callable[[str], int]
-    _known_roles: dict[str, tuple[str, frozenset[Role]]] = field(default_factory=dict)
+    _known_roles: dict[str, tuple[Any, frozenset[Role]]] = field(default_factory=dict)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -78,7 +81,7 @@ class Watcher:
         self._reconcile()
         while not self._stopped.wait(POLL_S):
             try:
-                for row in self.index.studies(state="receiving"):
+                for row in self.index.studies(EVERY, state="receiving"):
                     self.consider(row)
             except Exception:
                 log.exception("the watcher could not read the index; it tries again")
@@ -122,8 +125,9 @@ class Watcher:
         delay_s : float
             Not before.
         """
-        hashes = sorted(i.sha256 for i in self.index.instances(study_uid))
-        job_id = job_id_of(study_uid, self.index.input_hash(study_uid), run)
+        instances = self.index.instances(study_uid)  # once: the id and the work are one set
+        hashes = sorted(i.sha256 for i in instances)
+        job_id = job_id_of(study_uid, input_hash(instances), run)
         # State first: a job that finds another job's id in the index keeps silent about itself.
         # A crash between the two lines is mended by `_reconcile`.
         self.index.set_state(study_uid, "queued", reasons, job_id=job_id)
@@ -153,10 +157,10 @@ class Watcher:
 
     def _reconcile(self) -> None:
         """Mend what a crash left: a job not handed in, or one that died with its process."""
-        for row in self.index.studies(state="queued"):
+        for row in self.index.studies(EVERY, state="queued"):
             if row.job_id is None or self.desk.job(row.job_id) is None:
                 self.enqueue(row.study_uid, row.reasons)
-        for row in self.index.studies(state="running"):
+        for row in self.index.studies(EVERY, state="running"):
             job = self.desk.job(row.job_id) if row.job_id else None
             if job is not None and job.is_dead:
                 self.index.set_state(row.study_uid, "failed", [DIED])
@@ -182,9 +186,9 @@ class Watcher:
         return decide(replace(state, roles=self._roles(row)), self.times)
 
     def _roles(self, row: StudyRow) -> frozenset[Role]:
-        input_hash = self.index.input_hash(row.study_uid)
+        seen = (row.instances, row.last_received)
         known = self._known_roles.get(row.study_uid)
-        if known and known[0] == input_hash:
+        if known and known[0] == seen:
             return known[1]
         paths = [self.archive.path(i.sha256) for i in self.index.instances(row.study_uid)]
         try:
@@ -194,5 +198,5 @@ class Watcher:
         except LumbarError as error:
             log.warning("headers unreadable", study_uid=row.study_uid, reason=str(error))
             roles = frozenset()
-        self._known_roles[row.study_uid] = (input_hash, roles)
+        self._known_roles[row.study_uid] = (seen, roles)
         return roles

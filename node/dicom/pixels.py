@@ -4,7 +4,7 @@ Syntaxes and their decoders, all through pydicom's pixel API: implicit and expli
 (pydicom), JPEG lossless (gdcm), JPEG-LS (pyjpegls), JPEG 2000 and HTJ2K (pylibjpeg-openjpeg).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -48,7 +48,12 @@ _PLUGIN = {
 _DELIMITER = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
 
-def load_volume(role: Role, candidate: Candidate, files: Mapping[str, Path]) -> Volume:
+def load_volume(
+    role: Role,
+    candidate: Candidate,
+    files: Mapping[str, Path],
+    left_out: MutableMapping[str, str] | None = None,
+) -> Volume:
     """Decode a candidate's images and order them by geometry.
 
     Parameters
@@ -57,11 +62,14 @@ def load_volume(role: Role, candidate: Candidate, files: Mapping[str, Path]) -> 
     candidate : Candidate
         Its frames all have a plane.
     files : dict of SOPInstanceUID to Path
+    left_out : dict of SOPInstanceUID to reason, optional
+        Gets what cannot be decoded; without it the first such image is an error.
 
     Returns
     -------
     Volume
-        float32 modality values (rescale slope and intercept applied), large is bright.
+        float32 modality values (rescale slope and intercept applied), large is bright. Without
+        what was left out, perhaps without any slice.
 
     Raises
     ------
@@ -74,11 +82,18 @@ def load_volume(role: Role, candidate: Candidate, files: Mapping[str, Path]) -> 
     bright: list[Slice] = []
     inverted: list[Slice] = []
     for uid, frames in by_file.items():
-        if uid not in files:
-            raise InvalidInstance(f"the file of image {uid} is missing")
-        dataset = _read(files[uid])
+        try:
+            if uid not in files:
+                raise InvalidInstance(f"the file of image {uid} is missing")
+            dataset = _read(files[uid])
+            decoded = list(_slices(files[uid], dataset, frames))
+        except InvalidInstance as error:
+            if left_out is None:
+                raise
+            left_out[uid] = str(error)
+            continue
         is_inverted = Attributes(dataset).text("PhotometricInterpretation") == "MONOCHROME1"
-        (inverted if is_inverted else bright).extend(_slices(files[uid], dataset, frames))
+        (inverted if is_inverted else bright).extend(decoded)
     if inverted:
         # One value for the whole series, so that its slices keep the same scale.
         brightest = max(float(s.pixels.max()) for s in inverted)

@@ -1,5 +1,7 @@
 """One received DICOM instance as the archive, the index and the listener all know it."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,3 +54,9 @@ class InstanceRow:
     bytes: int
     source: str
     received_at: datetime
+
+
+def input_hash(rows: Iterable[InstanceRow]) -> str:
+    """Return the SHA-256 over an instance set: its sorted (SOP Instance UID, file hash) pairs."""
+    lines = sorted(f"{row.sop_instance_uid} {row.sha256}\n" for row in rows)
+    return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()

@@ -4,7 +4,6 @@ Instances are derived data: `Index.rebuild` recreates them from the archive. Sta
 deliveries are the node's own memory and live only here.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, make_url
 
 from node.errors import Rejected
-from node.spine.instances import InstanceRow, StoredFile
+from node.spine.instances import InstanceRow, StoredFile, input_hash
 from node.storage.tables import (
     REOPENED,
     TRANSITIONS,
@@ -167,8 +166,7 @@ class Index:
 
     def input_hash(self, study_uid: str) -> str:
         """Return the SHA-256 over a study's sorted (SOP Instance UID, file hash) pairs."""
-        lines = [f"{i.sop_instance_uid} {i.sha256}\n" for i in self.instances(study_uid)]
-        return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
+        return input_hash(self.instances(study_uid))
 
     def study(self, study_uid: str) -> StudyRow | None:
         """Return one study, or None when no instance of it was ever received."""

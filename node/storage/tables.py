@@ -23,7 +23,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "incomplete": frozenset({"receiving", "queued", "rejected", "failed", "cancelled"}),
     "queued": frozenset({"receiving", "running", "rejected", "failed", "cancelled"}),
     "running": frozenset({"queued", "delivering", "done", "rejected", "failed", "cancelled"}),
-    "delivering": frozenset({"queued", "running", "done", "failed", "cancelled"}),
+    "delivering": frozenset({"queued", "running", "done", "rejected", "failed", "cancelled"}),
     "done": frozenset({"receiving", "queued"}),
     "rejected": frozenset({"receiving", "queued", "cancelled"}),
     "failed": frozenset({"receiving", "queued", "running", "delivering", "cancelled"}),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate
 
-from node.phantom import PhantomStudy, make_study
+from node.phantom import PhantomStudy, StudyOptions, make_study
 from tests.node_process import NodeProcess, cli
 from tests.waiting import free_port
 
@@ -106,6 +107,23 @@ def test_a_truncated_file_costs_only_itself(phantom: PhantomStudy, tmp_path: Pat
     assert run.returncode == 3
     told = json.loads(run.stdout)
     assert any(first.name in reason for reason in told["reasons"])
+
+
+def test_an_image_that_cannot_be_decoded_costs_only_itself(tmp_path: Path) -> None:
+    """One corrupt RLE image among good ones is named; the rest of its series is used."""
+    folder = tmp_path / "in"
+    bad = make_study(8, options=StudyOptions(transfer_syntax="rle")).write(folder)[3]
+    image = pydicom.dcmread(bad)
+    image.PixelData = encapsulate([bytes(64)])
+    image.save_as(bad)
+
+    run = cli("analyse", folder, "--out", tmp_path / "out", "--json")
+
+    assert run.returncode in (0, 3), run.stderr
+    told = json.loads(run.stdout)
+    assert all(told["series"].values())
+    (unread,) = [r for r in told["reasons"] if r.startswith("not read")]
+    assert bad.name in unread
 
 
 def test_a_folder_without_dicom_is_an_error_in_one_line(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ ALLOWED = {
     "incomplete": "receiving queued rejected failed cancelled",
     "queued": "receiving running rejected failed cancelled",
     "running": "queued delivering done rejected failed cancelled",
-    "delivering": "queued running done failed cancelled",
+    "delivering": "queued running done rejected failed cancelled",
     "done": "receiving queued",
     "rejected": "receiving queued cancelled",
     "failed": "receiving queued running delivering cancelled",

@@ -89,6 +89,7 @@ def tried(error: Exception | None, rules: Deliver = RULES) -> Ledger:
         index=cast("Index", ledger),
         desk=cast("Desk", ledger),
         note=ledger.note,
+        ending_of=lambda _job: "done",
         destinations_of=lambda _source: ["pacs"],
         files_of=lambda _job: [Path("sr.dcm")],
         send=send,

@@ -10,7 +10,7 @@ from node.config import Complete
 from node.errors import NotAssessable
 from node.jobs import Job
 from node.spine.anatomy import Role
-from node.spine.instances import InstanceRow
+from node.spine.instances import InstanceRow, input_hash
 from node.storage.index import StudyRow
 from node.watch import Watcher, job_id_of
 
@@ -56,14 +56,14 @@ class World:
     def study(self, _uid: str) -> StudyRow:
         return self.row
 
-    def studies(self, *, state: str) -> tuple[StudyRow, ...]:
+    def studies(self, _limit: int, *, state: str) -> tuple[StudyRow, ...]:
         return (self.row,) if self.row.state == state else ()
 
     def instances(self, _uid: str) -> list[InstanceRow]:
         return [InstanceRow(i, "s", STUDY, "c", "t", i, 1, "PACS", NOW) for i in self.images]
 
-    def input_hash(self, _uid: str) -> str:
-        return ("".join(self.images) + "0" * 64)[:64]
+    def input_hash(self, uid: str) -> str:
+        return input_hash(self.instances(uid))
 
     def set_state(
         self, _uid: str, state: str, reasons: Sequence[str] = (), job_id: str | None = None
@@ -105,8 +105,7 @@ def test_headers_are_read_only_when_the_study_is_quiet_and_once_a_set() -> None:
         watcher.consider(QUIET)
     assert world.read == 1
 
-    world.images.append("c")
-    watcher.consider(QUIET)
+    watcher.consider(replace(QUIET, instances=3))
     assert world.read == 2
 
 
