@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ def storescu(port: int, folder: Path, *, called: str = "LUMBAR") -> None:
 
 
 class NodeProcess:
-    """``lumbar-node serve`` with its own folder and ports.
+    """``lumbar-node serve``, or its roles one process each, with its own folder and ports.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class NodeProcess:
         More TOML, for example ``[[orthanc]]`` peers.
     quiet_s, incomplete_s : float
         When a study counts as complete.
+    commands : sequence of str
+        What to run, a process each.
     """
 
     def __init__(
@@ -56,12 +59,14 @@ class NodeProcess:
         extra: str = "",
         quiet_s: float = 1.0,
         incomplete_s: float = 3.0,
+        commands: Sequence[str] = ("serve",),
     ) -> None:
         self.folder = folder
+        self.commands = commands
         self.dicom_port, self.web_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.config = folder / "node.toml"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
         folder.mkdir(parents=True, exist_ok=True)
         tables = "".join(
             f'[[destinations]]\nname = "{n}"\nhost = "127.0.0.1"\nport = {p}\nae_title = "{ae}"\n'
@@ -97,32 +102,36 @@ class NodeProcess:
     def start(self) -> None:
         """Start the process and return once its pages answer."""
         with (self.folder / "node.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "node.cli", "serve", "--config", str(self.config)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=ENVIRONMENT,
-            )
+            self._processes = [
+                subprocess.Popen(
+                    [sys.executable, "-m", "node.cli", command, "--config", str(self.config)],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=ENVIRONMENT,
+                )
+                for command in self.commands
+            ]
         wait_for(self._is_up, seconds=60, what="the node")
 
     def stop(self) -> None:
-        """End the process as an administrator would."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(timeout=10)
-        self._process = None
+        """End every process as an administrator would."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=10)
+        self._processes = []
 
     def kill(self) -> None:
-        """End the process as a power cut would."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(timeout=10)
-        self._process = None
+        """End every process as a power cut would."""
+        for process in self._processes:
+            process.send_signal(signal.SIGKILL)
+        for process in self._processes:
+            process.wait(timeout=10)
+        self._processes = []
 
     def study(self, uid: str) -> dict[str, Any]:
         """Return what the node says about a study; an empty object when it knows none."""
@@ -143,9 +152,11 @@ class NodeProcess:
         return self.study(uid)
 
     def _is_up(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
+        if any(process.poll() is not None for process in self._processes):
             raise AssertionError(f"the node has ended:\n{self.log[-4000:]}")
         try:
-            return requests.get(f"{self.url}/healthz", timeout=5).ok
+            is_answering = requests.get(f"{self.url}/healthz", timeout=5).ok
         except requests.RequestException:
             return False
+        with socket.socket() as probe:
+            return is_answering and probe.connect_ex(("127.0.0.1", self.dicom_port)) == 0

@@ -159,3 +159,18 @@ def test_a_study_with_one_series_is_assessed_as_far_as_it_goes(
     assert any("axial T2" in reason for reason in told["reasons"])
     (report,) = by_class(results_at(pacs), SR_3D)
     assert report.CompletionFlag == "PARTIAL"
+
+
+def test_the_roles_may_be_processes_of_their_own(
+    tmp_path: Path, pacs: OrthancServer, phantom: PhantomStudy, phantom_folder: Path
+) -> None:
+    """`listen`, `work` and `web` share the data folder and do together what `serve` does."""
+    node = NodeProcess(
+        tmp_path / "node",
+        [("pacs", "PACS", pacs.dicom_port)],
+        commands=("listen", "work", "web"),
+    )
+    with node:
+        storescu(node.dicom_port, phantom_folder)
+        node.wait_until(phantom.study_uid, "done")
+        assert_one_result_set(pacs, node, phantom.study_uid)
