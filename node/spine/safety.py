@@ -16,8 +16,9 @@ from node.spine.geometry import Vector
 #: Distance between neighbouring level points, mm; outside it the chain is not a lumbar spine.
 SPACING_MM = (14.0, 62.0)
 
-#: A left point may lie this far over the midline, mm, before it counts as the wrong side (GEO-02).
-SIDE_TOLERANCE_MM = 2.0
+#: A left point may lie this far over the midline, mm, before it counts as the wrong side: 2 mm
+#: (GEO-02), and half a slice, because the canal's x is that of a whole sagittal slice.
+SIDE_TOLERANCE_MM = 2.0 + 2.5
 
 #: An axial point may lie this far from its level's sagittal point, along the body axis and in all.
 AXIAL_Z_MM, AXIAL_MM = 20.0, 45.0

@@ -99,10 +99,10 @@ def test_swapped_sides_are_withdrawn(group: ConditionGroup) -> None:
 
 
 def test_point_beyond_the_midline_is_withdrawn() -> None:
-    """A left point 5 mm right of the canal is on the wrong side, 1 mm is tolerance."""
+    """A left point 5 mm right of the canal is on the wrong side, 4 mm is half a slice."""
     left = key(ConditionGroup.SUBARTICULAR, Side.LEFT, Level.L1_L2)
     assert set(withdrawn(check(moved(healthy(), left, (-5.0, 10.0, 70.0)), FRAMES))) == {left}
-    assert not withdrawn(check(moved(healthy(), left, (-1.0, 10.0, 70.0)), FRAMES))
+    assert not withdrawn(check(moved(healthy(), left, (-4.0, 10.0, 70.0)), FRAMES))
 
 
 def test_axial_point_far_from_its_level_is_withdrawn() -> None:
