@@ -3,24 +3,22 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import highdicom as hd
 import numpy as np
 import pydicom
-import pytest
 from pydicom.dataset import Dataset
 
 from node.dicom import reader
 from node.phantom import PhantomStudy
-from node.results import ResultSet, codes
+from node.results import codes
 from node.spine import series
-from node.spine.anatomy import ALL_FINDINGS, GRADES, LEVELS, ROLE_OF, Condition, Level, Role
-from node.spine.findings import Finding, StudyFindings, nothing_assessed
-from node.spine.volume import Volume
+from node.spine.anatomy import ALL_FINDINGS, GRADES, LEVELS, Condition, Level
+from node.spine.findings import StudyFindings
+from tests.conformance.cases import Case, at_points, of_phantom, saved
 from tests.results_study import MODELS, SmallStudy, small_study
 
 #: What dicom3tools of 2022 says about objects that are right, and why.
@@ -32,99 +30,6 @@ EXPLAINED = (
 )
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report.json"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A study, its results, and its results as files."""
-
-    study: SmallStudy
-    built: ResultSet
-    files: list[Path]
-
-    def file(self, modality: str) -> Path:
-        return next(f for f in self.files if f.stem.endswith(modality))
-
-
-def at_points(
-    volumes: Mapping[Role, Volume], points: Mapping[Any, tuple[Any, Any]]
-) -> tuple[Finding, ...]:
-    """Return findings at patient points, each on its nearest slice."""
-    rng = np.random.default_rng(5)
-    made = []
-    for key in ALL_FINDINGS:
-        grade, point = points[key]
-        volume = volumes[ROLE_OF[key[0].group]]
-        shown = min(volume.slices, key=lambda s, p=point: abs(s.plane.distance(p)))  # type: ignore[misc]
-        column, row = shown.plane.to_pixel(point)
-        weights = sorted(rng.dirichlet([1.0, 1.0, 1.0]))
-        likely = {g: float(w) for g, w in zip(GRADES, weights[:2] * 2, strict=False)}
-        likely[grade] = float(weights[2])
-        total = sum(likely.values())
-        made.append(
-            Finding(
-                *key,
-                grade=grade,
-                probabilities={g: likely[g] / total for g in GRADES},
-                series_uid=volume.series_uid,
-                sop_instance_uid=shown.sop_instance_uid,
-                frame_number=shown.frame_number,
-                column=column,
-                row=row,
-                patient_mm=(float(point[0]), float(point[1]), float(point[2])),
-            )
-        )
-    return tuple(made)
-
-
-def of_phantom(phantom: PhantomStudy) -> SmallStudy:
-    truth = {k: (t.grade, np.array(t.point_mm)) for k, t in phantom.truth.items()}
-    findings = StudyFindings(
-        phantom.study_uid, "0.1.0", at_points(phantom.volumes, truth), models=MODELS
-    )
-    headers = {str(d.SOPInstanceUID): d for d in phantom.datasets()}
-    return SmallStudy(headers, dict(phantom.volumes), findings)
-
-
-CASES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "strict": {"region_copy_under_num": False},
-    "comprehensive": {"sop_class": "comprehensive", "institution": "Somewhere General"},
-    "abnormal": {"groups": "abnormal", "capture_modality": "MR"},
-    "partial": {},
-    "nothing": {},
-    "enhanced": {},
-    "bare headers": {},
-}
-
-
-@pytest.fixture(scope="module", params=CASES)
-def case(
-    request: pytest.FixtureRequest, phantom: PhantomStudy, tmp_path_factory: pytest.TempPathFactory
-) -> Case:
-    kind = str(request.param)
-    study = small_study(is_enhanced=True) if kind == "enhanced" else of_phantom(phantom)
-    if kind == "bare headers":
-        study = small_study(PatientName=None, PatientID=None, StudyDate=None, AccessionNumber=None)
-    found = study.findings
-    if kind == "partial":
-        found = study.with_findings(
-            *(f.not_assessed("left and right differ") for f in found.findings[5:12])
-        )
-    if kind == "nothing":
-        found = replace(found, findings=nothing_assessed("no usable series"), models=())
-        study = SmallStudy(study.headers, {}, found)
-    study = replace(study, findings=found)
-    return saved(study, tmp_path_factory.mktemp("results"), CASES[kind])
-
-
-def saved(study: SmallStudy, folder: Path, settings: dict[str, Any]) -> Case:
-    built = study.build(settings=settings)
-    files = []
-    for i, made in enumerate(built.objects):
-        files.append(folder / f"{i}_{made.Modality}.dcm")
-        made.save_as(files[-1], enforce_file_format=True)
-    return Case(study, built, files)
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -162,29 +67,19 @@ def test_dciodvfy_is_able_to_complain(case: Case, tmp_path: Path) -> None:
 
 def test_dcmtk_reads_the_whole_report(case: Case, tmp_path: Path) -> None:
     """Dsrdump and dsr2html end well and show every comment."""
-    report = case.file("SR")
+    report = case.report
     dumped = run("/usr/bin/dsrdump", "+Pl", report)
     rendered = run("/usr/bin/dsr2html", report, tmp_path / "report.html")
 
     assert (dumped.returncode, rendered.returncode) == (0, 0)
     assert not [line for line in dumped.stderr.splitlines() if line.startswith("E:")]
-    assert dumped.stdout.count('"Measurement Group"') == groups_expected(case)
-    assert dumped.stdout.count("NOT VERIFIED") >= groups_expected(case)
-
-
-def groups_expected(case: Case) -> int:
-    normal = case.study.findings.findings if "Only moderate" in narrative(case) else ()
-    assessed = [f for f in case.study.findings.findings if f.is_assessed]
-    return len(assessed) - sum(f.grade is GRADES[0] for f in normal if f.is_assessed)
-
-
-def narrative(case: Case) -> str:
-    return str(case.built.report.ContentSequence[-1].ContentSequence[0].TextValue)
+    assert dumped.stdout.count('"Measurement Group"') == len(case.reported)
+    assert dumped.stdout.count("NOT VERIFIED") >= len(case.reported)
 
 
 def test_highdicom_reads_all_groups_with_grade_level_and_side(case: Case) -> None:
     """A foreign reader gets the findings out again, coded."""
-    report = hd.sr.srread(case.file("SR"))
+    report = hd.sr.srread(case.report)
     groups = report.content.get_planar_roi_measurement_groups()
     found = {
         (str(g.tracking_identifier), str(f.condition), f.level)
@@ -193,7 +88,7 @@ def test_highdicom_reads_all_groups_with_grade_level_and_side(case: Case) -> Non
         if g.tracking_identifier == f"{f.level.label} {f.condition.label}"
     }
 
-    assert len(groups) == len(found) == groups_expected(case)
+    assert len(groups) == len(found) == len(case.reported)
     for group in groups:
         finding = next(
             f
@@ -329,6 +224,6 @@ def test_real_headers_and_pixels_give_clean_objects(shared_data: Path, tmp_path:
     study_uid = str(next(iter(headers.values())).StudyInstanceUID)
     findings = StudyFindings(study_uid, "0.1.0", at_points(volumes, points), models=MODELS)
 
-    made = saved(SmallStudy(headers, volumes, findings), tmp_path, {})
+    made = saved("real", SmallStudy(headers, volumes, findings), tmp_path)
 
     assert unexplained(made.files) == []

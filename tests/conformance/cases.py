@@ -1,0 +1,116 @@
+"""Studies whose results are shown to software not written by us, with those results as files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from node.phantom import PhantomStudy
+from node.results import ResultSet
+from node.spine.anatomy import ALL_FINDINGS, GRADES, ROLE_OF, Grade, Role
+from node.spine.findings import Finding, StudyFindings, nothing_assessed
+from node.spine.volume import Volume
+from tests.results_study import MODELS, SmallStudy, small_study
+
+#: Report settings by the name of the case.
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "strict": {"region_copy_under_num": False},
+    "comprehensive": {"sop_class": "comprehensive", "institution": "Somewhere General"},
+    "abnormal": {"groups": "abnormal", "capture_modality": "MR"},
+    "partial": {},
+    "nothing": {},
+    "enhanced": {},
+    "bare headers": {},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study, its results, and its results as files."""
+
+    kind: str
+    study: SmallStudy
+    built: ResultSet
+    files: list[Path]
+
+    @property
+    def report(self) -> Path:
+        """The file of the structured report."""
+        return next(f for f in self.files if f.stem.endswith("SR"))
+
+    @property
+    def reported(self) -> list[Finding]:
+        """The findings that have a measurement group in the report."""
+        abnormal = CASES.get(self.kind, {}).get("groups") == "abnormal"
+        assessed = [f for f in self.study.findings.findings if f.is_assessed]
+        return [f for f in assessed if not (abnormal and f.grade is Grade.NORMAL_MILD)]
+
+
+def make_case(kind: str, phantom: PhantomStudy, folder: Path) -> Case:
+    """Build the results of one case and write them into a folder."""
+    study = small_study(is_enhanced=True) if kind == "enhanced" else of_phantom(phantom)
+    if kind == "bare headers":
+        study = small_study(PatientName=None, PatientID=None, StudyDate=None, AccessionNumber=None)
+    found = study.findings
+    if kind == "partial":
+        found = study.with_findings(
+            *(f.not_assessed("left and right differ") for f in found.findings[5:12])
+        )
+    if kind == "nothing":
+        found = replace(found, findings=nothing_assessed("no usable series"), models=())
+        study = SmallStudy(study.headers, {}, found)
+    return saved(kind, replace(study, findings=found), folder)
+
+
+def saved(kind: str, study: SmallStudy, folder: Path) -> Case:
+    """Build the results of a study and write them into a folder."""
+    built = study.build(settings=CASES.get(kind, {}))
+    files = []
+    for i, made in enumerate(built.objects):
+        files.append(folder / f"{i}_{made.Modality}.dcm")
+        made.save_as(files[-1], enforce_file_format=True)
+    return Case(kind, study, built, files)
+
+
+def at_points(
+    volumes: Mapping[Role, Volume], points: Mapping[Any, tuple[Any, Any]]
+) -> tuple[Finding, ...]:
+    """Return findings at patient points, each on its nearest slice."""
+    rng = np.random.default_rng(5)
+    made = []
+    for key in ALL_FINDINGS:
+        grade, point = points[key]
+        volume = volumes[ROLE_OF[key[0].group]]
+        shown = min(volume.slices, key=lambda s, p=point: abs(s.plane.distance(p)))  # type: ignore[misc]
+        column, row = shown.plane.to_pixel(point)
+        weights = sorted(rng.dirichlet([1.0, 1.0, 1.0]))
+        likely = {g: float(w) for g, w in zip(GRADES, weights[:2] * 2, strict=False)}
+        likely[grade] = float(weights[2])
+        total = sum(likely.values())
+        made.append(
+            Finding(
+                *key,
+                grade=grade,
+                probabilities={g: likely[g] / total for g in GRADES},
+                series_uid=volume.series_uid,
+                sop_instance_uid=shown.sop_instance_uid,
+                frame_number=shown.frame_number,
+                column=column,
+                row=row,
+                patient_mm=(float(point[0]), float(point[1]), float(point[2])),
+            )
+        )
+    return tuple(made)
+
+
+def of_phantom(phantom: PhantomStudy) -> SmallStudy:
+    """Return the phantom with its truth as findings."""
+    truth = {k: (t.grade, np.array(t.point_mm)) for k, t in phantom.truth.items()}
+    findings = StudyFindings(
+        phantom.study_uid, "0.1.0", at_points(phantom.volumes, truth), models=MODELS
+    )
+    headers = {str(d.SOPInstanceUID): d for d in phantom.datasets()}
+    return SmallStudy(headers, dict(phantom.volumes), findings)
