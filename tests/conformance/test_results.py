@@ -1,8 +1,9 @@
-"""Result objects before software not written by us: dicom3tools, DCMTK, highdicom."""
+"""Result objects before software not written by us: dicom3tools, DCMTK, highdicom, dcmqi."""
 
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from node.dicom import reader
 from node.phantom import PhantomStudy
-from node.results import codes
+from node.results import codes, wording
 from node.spine import series
 from node.spine.anatomy import ALL_FINDINGS, GRADES, LEVELS, Condition, Level
 from node.spine.findings import StudyFindings
@@ -105,6 +106,32 @@ def test_highdicom_reads_all_groups_with_grade_level_and_side(case: Case) -> Non
         assert [a.value for a in answers] == [codes.grade_code(finding.grade)]
         assert len(group.get_measurements()) == 4
         assert group.reference_type == codes.code("Image Region")
+
+
+def test_dcmqi_reads_all_groups_with_site_side_and_grade(case: Case, tmp_path: Path) -> None:
+    """Its tid1500reader drops the level of a site, so the tracking identifier has to tell it."""
+    metadata = tmp_path / "metadata.json"
+    reader_path = Path(sys.executable).with_name("tid1500reader")
+    told = run(reader_path, "--inputDICOM", case.report, "--outputMetadata", metadata)
+    read = json.loads(metadata.read_text("utf-8"))
+
+    assert told.returncode == 0
+    assert (read["CompletionFlag"] == "COMPLETE") == (case.study.findings.status == "complete")
+    assert read["VerificationFlag"] == "UNVERIFIED"
+    groups = read["Measurements"]
+    assert len(groups) == len(case.reported)
+    for group, finding in zip(groups, case.reported, strict=True):
+        assert finding.grade is not None
+        kind, side = finding.condition.group, finding.condition.side
+        assert group["TrackingIdentifier"] == f"{finding.level.label} {finding.condition.label}"
+        assert group["FindingSite"]["CodeValue"] == codes.site_code(kind).value
+        assert group.get("Laterality", {}).get("CodeMeaning") == (side and side.value.capitalize())
+        answers = {e["conceptCode"]["CodeValue"]: e for e in group["qualitativeEvaluations"]}
+        answer = answers[codes.question_code(kind).value]["conceptValue"]
+        assert answer["CodeValue"] == codes.grade_code(finding.grade).value
+        values = [float(item["value"]) for item in group["measurementItems"]]
+        percents = wording.percents(finding)
+        assert values == [percents[finding.grade], *percents.values()]
 
 
 def sequences(item: Dataset) -> Iterator[Dataset]:
