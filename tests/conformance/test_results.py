@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from node.dicom import reader
 from node.phantom import PhantomStudy
-from node.results import codes, wording
+from node.results import LADDER, codes, downgrade, wording
 from node.spine import series
 from node.spine.anatomy import ALL_FINDINGS, GRADES, LEVELS, Condition, Level
 from node.spine.findings import StudyFindings
@@ -76,6 +76,19 @@ def test_dcmtk_reads_the_whole_report(case: Case, tmp_path: Path) -> None:
     assert not [line for line in dumped.stderr.splitlines() if line.startswith("E:")]
     assert dumped.stdout.count('"Measurement Group"') == len(case.reported)
     assert dumped.stdout.count("NOT VERIFIED") >= len(case.reported)
+
+
+def test_every_rung_of_the_ladder_is_legal(case: Case, tmp_path: Path) -> None:
+    """As Comprehensive SR and as Enhanced SR: no error, and DCMTK reads the whole tree."""
+    whole = run("/usr/bin/dsrdump", case.report).stdout.splitlines()
+    for sop_class in LADDER[LADDER.index(case.built.report.SOPClassUID) + 1 :]:
+        lower = tmp_path / f"{sop_class}.dcm"
+        downgrade(case.built.report, sop_class).save_as(lower, enforce_file_format=True)
+        dumped = run("/usr/bin/dsrdump", lower)
+
+        assert complaints(lower) == []
+        assert dumped.returncode == 0
+        assert dumped.stdout.splitlines()[1:] == whole[1:]  # the first line names the class
 
 
 def test_highdicom_reads_all_groups_with_grade_level_and_side(case: Case) -> None:
