@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from node.inference.canonical import Stack
+from node.inference.canonical import SAGITTAL, Stack
 from node.inference.chain import around, best_chain, naming_margin
 from node.inference.instance import Place
 from node.inference.runtime import Array, Models
@@ -18,6 +18,9 @@ STRIDE = 2
 
 #: A slice that stage 1 gives less than this to every place is not looked at again.
 WORTH_LOOKING = 0.02
+
+#: Spread of a level's height in one sagittal series around its height in another, mm.
+EXPECTED_MM = 9.0
 
 _Map = NDArray[np.float64]
 
@@ -57,6 +60,7 @@ def find_points(
     group: ConditionGroup,
     weights: Mapping[Place, NDArray[np.float64]],
     store: Models,
+    expected_rows: Mapping[Place, float] | None = None,
 ) -> dict[Place, Point]:
     """Run stage 2 on the slices that matter and read the points off the weighted heatmaps.
 
@@ -67,6 +71,8 @@ def find_points(
     weights : dict of place to (slices,) float64
         How much each slice counts for a place. A place that is not in it is not looked for.
     store : Models
+    expected_rows : dict of place to float, optional
+        Grid rows at which another series has found the levels: a spine has one naming.
 
     Returns
     -------
@@ -85,7 +91,7 @@ def find_points(
     for side in group.sides:
         here = {place: w for place, w in shares.items() if place[0] == side}
         if here:
-            found |= _five_levels(heat, here, side)
+            found |= _five_levels(heat, here, side, expected_rows or {})
     return found
 
 
@@ -107,7 +113,10 @@ def _two_sides(heat: _Map, shares: Mapping[Place, NDArray[np.float64]]) -> dict[
 
 
 def _five_levels(
-    heat: _Map, shares: Mapping[Place, NDArray[np.float64]], side: Side | None
+    heat: _Map,
+    shares: Mapping[Place, NDArray[np.float64]],
+    side: Side | None,
+    expected_rows: Mapping[Place, float],
 ) -> dict[Place, Point]:
     """Sagittal: five heads for the names and one for "any level"; a chain picks five in order."""
     # A slice beside the canal or the foramina sees no level: that says nothing about the others.
@@ -123,7 +132,10 @@ def _five_levels(
         ]
     )
     anywhere = np.tensordot(np.mean(list(shares.values()), axis=0), heat[:, len(LEVELS)], axes=1)
-    cell_mm = STRIDE * 1.5
+    for k, level in enumerate(LEVELS):
+        if (side, level) in expected_rows:
+            named[k] = _near_row(named[k], anywhere, expected_rows[side, level])
+    cell_mm = STRIDE * SAGITTAL.spacing
     chain = best_chain(named, anywhere * len(LEVELS), cell_mm)
     margin = naming_margin(named, chain)
     found: dict[Place, Point] = {}
@@ -134,6 +146,13 @@ def _five_levels(
             sure = max(around(named[k], cell), len(LEVELS) * around(anywhere, cell))
             found[side, level] = Point(point.column, point.row, min(1.0, sure), margin)
     return found
+
+
+def _near_row(named: _Map, anywhere: _Map, row: float) -> _Map:
+    """What lies near an expected row is that level, by its own map or as any level."""
+    rows = np.array([to_grid(float(cell)) for cell in range(named.shape[0])])
+    near = np.exp(-0.5 * ((rows - row) * SAGITTAL.spacing / EXPECTED_MM) ** 2)[:, None]
+    return np.asarray((0.5 * named + 0.5 * len(LEVELS) * anywhere) * near)
 
 
 def _point(heatmap: _Map, cell: tuple[int, int]) -> Point:

@@ -32,6 +32,9 @@ log = structlog.get_logger()
 #: With fewer slices a series does not cover what is looked for in it.
 LEAST_SLICES = 3
 
+#: A foramen's point lies this far above the disc level of the canal's point, mm.
+FORAMEN_ABOVE_MM = 6.0
+
 
 @dataclass(frozen=True)
 class PipelineResult:
@@ -121,7 +124,8 @@ def _group(
             choices = _geometric_choices(volume, sagittal, so_far, choices)
     with clock.measure(f"coordinate_{group.short}"):
         weights = {p: c.weights for p, c in choices.items() if isinstance(c, _Choice)}
-        points = find_points(stack, group, weights, store)
+        rows = _expected_rows(group, volumes, stack, so_far, choices)
+        points = find_points(stack, group, weights, store, rows)
     located = {
         place: _locate(
             Finding(group.condition(place[0]), place[1], series_uid=volume.series_uid),
@@ -200,6 +204,27 @@ def _through(axial: Volume, canal: Finding, opinion: _Choice | str) -> _Choice |
     weights[index] = 1.0
     nearness = float(np.exp(-0.5 * (distance / 4.0) ** 2))
     return _Choice(index, nearness * canal.confidence.get("coordinate", 0.0), weights, warnings)
+
+
+def _expected_rows(
+    group: ConditionGroup,
+    volumes: Mapping[Role, Volume],
+    stack: Stack,
+    so_far: Mapping[FindingKey, Finding],
+    choices: Mapping[Place, _Choice | str],
+) -> dict[Place, float]:
+    """Where the canal's levels lie in the foraminal series, if both share a frame of reference."""
+    roles = (Role.SAGITTAL_T2, ROLE_OF[group])
+    frames = {volumes[role].frame_of_reference_uid for role in roles if role in volumes}
+    if group is not ConditionGroup.FORAMINAL or roles[0] not in volumes or len(frames) > 1:
+        return {}
+    rows = {}
+    for (side, level), choice in choices.items():
+        canal = so_far[Condition.SPINAL_CANAL_STENOSIS, level].patient_mm
+        if canal is not None and isinstance(choice, _Choice):
+            at = np.array(canal) + np.array([0.0, 0.0, FORAMEN_ABOVE_MM])
+            rows[side, level] = stack.planes[choice.index].to_pixel(at)[1]
+    return rows
 
 
 def _locate(

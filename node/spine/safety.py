@@ -20,8 +20,8 @@ SPACING_MM = (14.0, 62.0)
 #: (GEO-02), and half a slice, because the canal's x is that of a whole sagittal slice.
 SIDE_TOLERANCE_MM = 2.0 + 2.5
 
-#: An axial point may lie this far from its level's sagittal point, along the body axis and in all.
-AXIAL_Z_MM, AXIAL_MM = 20.0, 45.0
+#: A point may lie this far from the canal point of its level, mm: along the body axis, in all.
+LEVEL_Z_MM, LEVEL_MM = 20.0, 45.0
 
 #: Below these a stage is not sure enough.
 LEAST_CONFIDENCE = {"instance": 0.25, "coordinate": 0.15}
@@ -48,7 +48,7 @@ def check(findings: tuple[Finding, ...], frames: Mapping[Role, str]) -> tuple[Fi
     findings = sure_enough(findings)
     findings = level_order(findings)
     findings = sides(findings, frames)
-    return axial_agrees(findings, frames)
+    return levels_agree(findings, frames)
 
 
 def sure_enough(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -107,21 +107,19 @@ def sides(findings: tuple[Finding, ...], frames: Mapping[Role, str]) -> tuple[Fi
     return _withdraw(findings, lambda f: bad.get(f.key))
 
 
-def axial_agrees(findings: tuple[Finding, ...], frames: Mapping[Role, str]) -> tuple[Finding, ...]:
-    """Withdraw an axial finding that lies far from its level's point in the sagittal series."""
-    if not _same_frame(frames, Role.SAGITTAL_T2, Role.AXIAL_T2):
-        return findings
+def levels_agree(findings: tuple[Finding, ...], frames: Mapping[Role, str]) -> tuple[Finding, ...]:
+    """Withdraw a finding that lies far from the canal point of its level: one spine, one naming."""
     canal = dict(_points(findings, Condition.SPINAL_CANAL_STENOSIS))
 
     def judge(finding: Finding) -> str | None:
-        if finding.condition.group is not ConditionGroup.SUBARTICULAR:
+        if not _same_frame(frames, Role.SAGITTAL_T2, ROLE_OF[finding.condition.group]):
             return None
         if finding.level not in canal or finding.patient_mm is None:
             return None
         offset = np.array(finding.patient_mm) - canal[finding.level]
-        if abs(offset[2]) > AXIAL_Z_MM or float(np.linalg.norm(offset)) > AXIAL_MM:
-            away = float(np.linalg.norm(offset))
-            return f"the axial point lies {away:.0f} mm from {finding.level.label} in the sagittal"
+        away = float(np.linalg.norm(offset))
+        if abs(offset[2]) > LEVEL_Z_MM or away > LEVEL_MM:
+            return f"the point lies {away:.0f} mm from {finding.level.label} of the canal"
         return None
 
     return _withdraw(findings, judge)

@@ -24,16 +24,16 @@ NAMES = ("instance_canal", "coordinate_subarticular", "severity_foraminal")
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work folder with two training studies and one for calibration."""
+    """A work folder with a training study and one for calibration."""
     folder = tmp_path_factory.mktemp("work")
-    build(folder, "train", 2)
+    build(folder, "train", 1)
     build(folder, "validation", 1)
     return folder
 
 
 @pytest.fixture(scope="module")
 def cases(work: Path) -> list[Case]:
-    """The training studies, all their arrays."""
+    """The training study, all its arrays."""
     files = sorted((work / "cases" / "train").glob("*.npz"))
     with np.load(files[0]) as arrays:
         keys = list(arrays)
@@ -54,7 +54,7 @@ def test_train_export_verify(work: Path, tmp_path: Path, name: str) -> None:
     assert check_parity(trained.network, exported, *split(name)) < PARITY
     card = tomllib.loads((folder / "card.toml").read_text("utf-8"))
     assert card["statement"] == STATEMENT
-    assert card["training"]["studies"] == 2
+    assert card["training"]["studies"] == 1
     metadata = ort.InferenceSession(exported).get_modelmeta().custom_metadata_map
     assert metadata["use"].startswith("research only")
 

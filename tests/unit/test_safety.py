@@ -105,9 +105,10 @@ def test_point_beyond_the_midline_is_withdrawn() -> None:
     assert not withdrawn(check(moved(healthy(), left, (-4.0, 10.0, 70.0)), FRAMES))
 
 
-def test_axial_point_far_from_its_level_is_withdrawn() -> None:
-    """25 mm below the sagittal point is another level."""
-    left = key(ConditionGroup.SUBARTICULAR, Side.LEFT, Level.L5_S1)
+@pytest.mark.parametrize("group", [ConditionGroup.FORAMINAL, ConditionGroup.SUBARTICULAR])
+def test_point_far_from_its_level_is_withdrawn(group: ConditionGroup) -> None:
+    """25 mm below the canal point is another level."""
+    left = key(group, Side.LEFT, Level.L5_S1)
     lost = withdrawn(check(moved(healthy(), left, (15.0, 10.0, -91.0)), FRAMES))
     assert set(lost) == {left}
     assert "mm from L5/S1" in lost[left]
