@@ -61,7 +61,7 @@ def write_card(card: Card, file: Path) -> None:
         f"spacing_mm = {card.spacing_mm}",
         f"output = {_value(card.output)}",
         *_table("inputs", {k: ["length", *shape[1:]] for k, shape in card.inputs.items()}),
-        *_table("training", {"data": "node.phantom, seeds from 0", **training}),
+        *_table("training", {"data": "node.phantom, balanced grades, seeds from 0", **training}),
         *_table("training.settings", settings),
         *_table("metrics", card.metrics),
     ]
