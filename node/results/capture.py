@@ -10,6 +10,7 @@ import numpy as np
 from highdicom.sc import SCImage
 from pydicom.dataset import Dataset
 
+from node.results.attributes import copied
 from node.results.codes import code
 from node.results.heading import Heading
 from node.results.identity import MANUFACTURER, MODEL_NAME
@@ -62,7 +63,8 @@ def _capture(heading: Heading, page: Page, index: int) -> Dataset:
     # PS3.3 C.7.6.1.1.3: NO, since nothing on a page identifies the patient and the date.
     capture.BurnedInAnnotation = "NO"
     capture.RecognizableVisualFeatures = "NO"
-    capture.LossyImageCompression = "00"
+    for element in _losses(heading, page):
+        capture[element.tag] = element
     capture.SecondaryCaptureDeviceManufacturer = MANUFACTURER
     capture.SecondaryCaptureDeviceManufacturerModelName = MODEL_NAME
     capture.SecondaryCaptureDeviceSoftwareVersions = heading.findings.node_version
@@ -73,6 +75,21 @@ def _capture(heading: Heading, page: Page, index: int) -> Dataset:
     if page.sources:
         capture.SourceImageSequence = [_source_item(heading, *shown) for shown in page.sources]
     return capture
+
+
+def _losses(heading: Heading, page: Page) -> Dataset:
+    """Return what lossy compression the shown images went through: the page inherits it.
+
+    Source: PS3.3 C.7.6.1.1.5.
+    """
+    keywords = [f"LossyImageCompression{part}" for part in ("", "Ratio", "Method")]
+    for uid, _ in page.sources:
+        losses = copied(heading.source(uid), keywords)
+        if losses.get("LossyImageCompression") == "01":
+            return losses
+    none = Dataset()
+    none.LossyImageCompression = "00"
+    return none
 
 
 def _source_item(heading: Heading, uid: str, frame: int | None) -> Dataset:

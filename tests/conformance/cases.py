@@ -12,7 +12,7 @@ from node.results import ResultSet
 from node.spine.anatomy import ALL_FINDINGS, GRADES, ROLE_OF, Grade, Role
 from node.spine.findings import Finding, StudyFindings, nothing_assessed
 from node.spine.volume import Volume
-from tests.results_study import MODELS, SmallStudy, small_study
+from tests.results_study import MODELS, PATIENT, SmallStudy, small_study
 
 #: Report settings by the name of the case.
 CASES: dict[str, dict[str, Any]] = {
@@ -24,6 +24,33 @@ CASES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "enhanced": {},
     "bare headers": {},
+    "hostile headers": {},
+    "siemens": {},
+    "ge": {},
+    "philips": {},
+}
+
+#: Header habits of three vendors; the images stay the same.
+HABITS: dict[str, dict[str, Any]] = {
+    "siemens": {"vendor": "siemens", "descriptions": "misleading", "spacing_attributes": False},
+    "ge": {"vendor": "ge", "descriptions": "blank", "same_frame_of_reference": False},
+    "philips": {"vendor": "philips", "descriptions": "plain", "transfer_syntax": "rle"},
+}
+
+#: What else a header may lack.
+DISPENSABLE = ("SpecificCharacterSet", "SeriesNumber", "InstanceNumber", "WindowCenter")
+
+#: Markup where names are, and pixels that are inverted and have been compressed with loss.
+HOSTILE: dict[str, Any] = {
+    "SpecificCharacterSet": "ISO_IR 192",
+    "PatientName": '<b>&amp;^"O\'Neil"=山^太郎',
+    "PatientID": "]]></table><script>",
+    "StudyDescription": "neck & back <!-- ${x} %s {{y}}",
+    "StudyID": "--> ' OR 1=1",
+    "PhotometricInterpretation": "MONOCHROME1",
+    "LossyImageCompression": "01",
+    "LossyImageCompressionRatio": "8.5",
+    "LossyImageCompressionMethod": "ISO_10918_1",
 }
 
 
@@ -51,18 +78,29 @@ class Case:
 
 def make_case(kind: str, phantom: PhantomStudy, folder: Path) -> Case:
     """Build the results of one case and write them into a folder."""
-    study = small_study(is_enhanced=True) if kind == "enhanced" else of_phantom(phantom)
-    if kind == "bare headers":
-        study = small_study(PatientName=None, PatientID=None, StudyDate=None, AccessionNumber=None)
+    study = _study(kind, phantom)
     found = study.findings
     if kind == "partial":
-        found = study.with_findings(
-            *(f.not_assessed("left and right differ") for f in found.findings[5:12])
-        )
+        gone = [f for f in found.findings if ROLE_OF[f.condition.group] is Role.AXIAL_T2]
+        found = study.with_findings(*(f.not_assessed("no axial T2 series") for f in gone))
+        volumes = dict(study.volumes)
+        del volumes[Role.AXIAL_T2]
+        study = replace(study, volumes=volumes)
     if kind == "nothing":
         found = replace(found, findings=nothing_assessed("no usable series"), models=())
-        study = SmallStudy(study.headers, {}, found)
+        study = replace(study, volumes={})
     return saved(kind, replace(study, findings=found), folder)
+
+
+def _study(kind: str, phantom: PhantomStudy) -> SmallStudy:
+    if kind == "enhanced":
+        return small_study(is_enhanced=True)
+    if kind == "bare headers":
+        absent: dict[str, Any] = dict.fromkeys([*PATIENT, *DISPENSABLE])
+        return small_study(**absent)
+    if kind == "hostile headers":
+        return small_study(**HOSTILE)
+    return of_phantom(replace(phantom, options=replace(phantom.options, **HABITS.get(kind, {}))))
 
 
 def saved(kind: str, study: SmallStudy, folder: Path) -> Case:

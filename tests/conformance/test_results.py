@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,14 @@ def test_dciodvfy_is_able_to_complain(case: Case, tmp_path: Path) -> None:
 
 
 def test_dcmtk_reads_the_whole_report(case: Case, tmp_path: Path) -> None:
-    """Dsrdump and dsr2html end well and show every comment."""
+    """Dsrdump, dsr2html and dsr2xml end well; every comment is there; names break no markup."""
     report = case.report
     dumped = run("/usr/bin/dsrdump", "+Pl", report)
     rendered = run("/usr/bin/dsr2html", report, tmp_path / "report.html")
+    marked_up = run("/usr/bin/dsr2xml", report, tmp_path / "report.xml")
 
-    assert (dumped.returncode, rendered.returncode) == (0, 0)
+    assert (dumped.returncode, rendered.returncode, marked_up.returncode) == (0, 0, 0)
+    assert ET.parse(tmp_path / "report.xml").getroot().tag == "report"  # noqa: S314
     assert not [line for line in dumped.stderr.splitlines() if line.startswith("E:")]
     assert dumped.stdout.count('"Measurement Group"') == len(case.reported)
     assert dumped.stdout.count("NOT VERIFIED") >= len(case.reported)

@@ -1,6 +1,7 @@
 """Captures and overlays: the right classes, references, coordinates and no plane of the patient."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,3 +210,12 @@ def test_lengths_fit_their_value_representation(built: ResultSet) -> None:
             if element.VR in limits and element.value:
                 values = element.value if element.VM > 1 else [element.value]
                 assert all(len(str(v)) <= limits[element.VR] for v in values), element
+
+
+def test_a_page_of_lossy_images_is_lossy(built: ResultSet) -> None:
+    """What has gone through lossy compression once stays marked, derived or not."""
+    header: dict[str, Any] = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "8.5"}
+    lossy = small_study(**header).build().captures[0]
+
+    assert (lossy.LossyImageCompression, lossy.LossyImageCompressionRatio) == ("01", 8.5)
+    assert built.captures[0].LossyImageCompression == "00"
