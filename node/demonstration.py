@@ -26,10 +26,20 @@ from node import tables
 from node.config import Destination
 from node.dicom import sender
 from node.errors import DestinationUnavailable, LumbarError
-from node.phantom import make_study
+from node.phantom import StudyOptions, make_study
+from node.spine.anatomy import Condition, Level
 from node.spine.findings import StudyFindings
 
 SEED = 20240
+#: A patient worth looking at; the other findings are drawn with the prevalence of real ones.
+SEVERITIES = {
+    (Condition.SPINAL_CANAL_STENOSIS, Level.L3_L4): 0.55,
+    (Condition.SPINAL_CANAL_STENOSIS, Level.L4_L5): 0.85,
+    (Condition.LEFT_SUBARTICULAR_STENOSIS, Level.L4_L5): 0.9,
+    (Condition.RIGHT_SUBARTICULAR_STENOSIS, Level.L4_L5): 0.55,
+    (Condition.RIGHT_NEURAL_FORAMINAL_NARROWING, Level.L4_L5): 0.55,
+    (Condition.LEFT_NEURAL_FORAMINAL_NARROWING, Level.L5_S1): 0.9,
+}
 QUIET_S = 2
 LIMIT_S = 150.0
 
@@ -59,7 +69,7 @@ def run(out: Path, console: Console, *, keep: bool) -> int:
     out.mkdir(parents=True)
     with ExitStack() as stack, _progress(console) as progress:
         step = progress.add_task("making a phantom study", total=None)
-        phantom = make_study(SEED)
+        phantom = make_study(SEED, options=StudyOptions(severities=SEVERITIES))
         files = phantom.write(out / "study")
         progress.update(step, description="starting the receiving PACS")
         pacs = _start_pacs(out, stack)

@@ -34,10 +34,9 @@ def findings_grid(findings: StudyFindings, *, truth: dict[Any, Grade] | None = N
     truth : dict of (Condition, Level) to Grade, optional
         A phantom's known grades, shown where they differ.
     """
-    table = Table(
-        title=f"study {findings.study_uid}: {findings.status}", box=box.SIMPLE_HEAVY, pad_edge=False
-    )
-    table.padding = (0, 1, 0, 0)
+    # Five columns of thirteen characters fit a terminal of eighty.
+    table = Table(box=box.SIMPLE_HEAVY, padding=(0, 1, 0, 0), show_edge=False)
+    table.title = f"study {findings.study_uid}: {findings.status}"
     table.caption = DISCLAIMER
     table.add_column("level", no_wrap=True)
     for _, side, words in COLUMNS:
