@@ -16,6 +16,9 @@ from node.spine.geometry import Vector
 #: Distance between neighbouring level points, mm; outside it the chain is not a lumbar spine.
 SPACING_MM = (14.0, 62.0)
 
+#: Cervical discs are 15 to 20 mm apart, lumbar ones of an adult 27 to 42.
+LEAST_MEAN_STEP_MM = 22.0
+
 #: A left point may lie this far over the midline, mm, before it counts as the wrong side: 2 mm
 #: (GEO-02), and half a slice, because the canal's x is that of a whole sagittal slice.
 SIDE_TOLERANCE_MM = 2.0 + 2.5
@@ -69,6 +72,9 @@ def level_order(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     bad: dict[Condition, str] = {}
     for condition in Condition:
         chain = _points(findings, condition)
+        mean = _mean_step(chain)
+        if mean is not None and mean < LEAST_MEAN_STEP_MM:
+            bad[condition] = f"levels {mean:.0f} mm apart are not those of a lumbar spine"
         for (above, a), (below, b) in pairwise(chain):
             steps = LEVELS.index(below) - LEVELS.index(above)
             step = float(np.linalg.norm(b - a)) / steps
@@ -78,6 +84,15 @@ def level_order(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
             elif not SPACING_MM[0] <= step <= SPACING_MM[1]:
                 bad[condition] = f"the distance of {pair} ({step:.0f} mm) is not that of a spine"
     return _withdraw(findings, lambda f: bad.get(f.condition))
+
+
+def _mean_step(chain: list[tuple[Level, Vector]]) -> float | None:
+    """Mean distance of neighbouring levels, mm; None with fewer than three points."""
+    if len(chain) < 3:
+        return None
+    (first, a), (last, b) = chain[0], chain[-1]
+    steps = LEVELS.index(last) - LEVELS.index(first)
+    return float(np.linalg.norm(b - a)) / steps
 
 
 def sides(findings: tuple[Finding, ...], frames: Mapping[Role, str]) -> tuple[Finding, ...]:

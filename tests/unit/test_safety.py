@@ -88,6 +88,21 @@ def test_implausible_spacing_withdraws_the_condition() -> None:
     assert "8 mm" in lost[bad]
 
 
+def test_levels_as_close_as_in_a_neck_are_withdrawn() -> None:
+    """A cervical spine also has five discs in order, 17 mm apart."""
+    findings = in_order(
+        [
+            replace(f, patient_mm=(0.0, 10.0, 30.0 - 17.0 * LEVELS.index(f.level)))
+            if f.condition is Condition.SPINAL_CANAL_STENOSIS
+            else f
+            for f in healthy()
+        ]
+    )
+    lost = withdrawn(check(findings, dict.fromkeys(Role, "") | {Role.SAGITTAL_T2: "9"}))
+    assert set(lost) == {key(ConditionGroup.CANAL, None, lv) for lv in LEVELS}
+    assert "not those of a lumbar spine" in lost[key(ConditionGroup.CANAL, None, Level.L3_L4)]
+
+
 @pytest.mark.parametrize("group", [ConditionGroup.FORAMINAL, ConditionGroup.SUBARTICULAR])
 def test_swapped_sides_are_withdrawn(group: ConditionGroup) -> None:
     """A left point right of the right point: both go, the other levels stay."""
