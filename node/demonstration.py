@@ -64,6 +64,9 @@ def run(out: Path, console: Console, *, keep: bool) -> int:
     keep : bool
         Leave everything up, with the review page, until Ctrl-C.
     """
+    # However it is told to end, the processes it started end first.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
@@ -110,10 +113,7 @@ def _tell(
 def _keep(console: Console, web_port: int, study_uid: str) -> None:
     page = f"http://127.0.0.1:{web_port}/studies/{study_uid}"
     console.print(f"review page: {page}   (Ctrl-C ends the demonstration)", highlight=False)
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        console.print("ended")
+    signal.pause()
 
 
 def _free_port() -> int:
