@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from node.dicom import reader
 from node.phantom import PhantomStudy
 from node.results import ResultSet
-from node.spine.anatomy import ALL_FINDINGS, GRADES, ROLE_OF, Grade, Role
+from node.spine import series
+from node.spine.anatomy import ALL_FINDINGS, GRADES, LEVELS, ROLE_OF, Grade, Role
 from node.spine.findings import Finding, StudyFindings, nothing_assessed
 from node.spine.volume import Volume
 from tests.results_study import MODELS, PATIENT, SmallStudy, small_study
@@ -152,3 +154,19 @@ def of_phantom(phantom: PhantomStudy) -> SmallStudy:
     )
     headers = {str(d.SOPInstanceUID): d for d in phantom.datasets()}
     return SmallStudy(headers, dict(phantom.volumes), findings)
+
+
+def of_real_study(folder: Path) -> SmallStudy:
+    """Return a study of DICOM files with made-up findings, one column of points for all."""
+    files = sorted(folder.rglob("*.dcm"))
+    headers = {str(h.SOPInstanceUID): h for h in map(reader.read_header, files)}
+    paths = dict(zip(headers, files, strict=True))
+    choice = series.choose(reader.facts((paths[uid], h) for uid, h in headers.items()))
+    volumes = {r: reader.load_volume(r, c, paths) for r, c in choice.chosen.items()}
+    points = {
+        (c, lv): (GRADES[(i + len(c)) % 3], np.array([0.0, 10.0, 60.0 - 35.0 * LEVELS.index(lv)]))
+        for i, (c, lv) in enumerate(ALL_FINDINGS)
+    }
+    study_uid = str(next(iter(headers.values())).StudyInstanceUID)
+    findings = StudyFindings(study_uid, "0.1.0", at_points(volumes, points), models=MODELS)
+    return SmallStudy(headers, volumes, findings)

@@ -4,6 +4,7 @@ import io
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 import requests
@@ -67,7 +68,7 @@ def test_dcmtk_shows_the_overlay_and_leaves_the_image_as_it_was(
 
         assert shown.read_bytes() == plain.read_bytes()
         assert len(set(shown.read_bytes())) > 100
-        side = finding.condition.side
-        assert f'"AI {finding.level.label} {side}: ' in told.stdout + told.stderr
-        column, row = (finding.column or 0) + 0.5, (finding.row or 0) + 0.5
+        side = f" {finding.condition.side}" if finding.condition.side else ""
+        assert f'"AI {finding.level.label}{side}: ' in told.stdout + told.stderr
+        column, row = np.array([finding.column, finding.row], dtype=np.float32) + 0.5
         assert f"coordinates: {column:.6g}\\{row:.6g}, " in told.stdout + told.stderr

@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import highdicom as hd
-import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from node.dicom import reader
 from node.phantom import PhantomStudy
 from node.results import LADDER, codes, downgrade, wording
-from node.spine import series
-from node.spine.anatomy import ALL_FINDINGS, GRADES, LEVELS, Condition, Level
-from node.spine.findings import StudyFindings
-from tests.conformance.cases import Case, at_points, of_phantom, saved
-from tests.results_study import MODELS, SmallStudy, small_study
+from node.spine.anatomy import LEVELS, Condition, Level
+from tests.conformance.cases import Case, of_phantom
+from tests.results_study import small_study
 
 #: What dicom3tools of 2022 says about objects that are right, and why.
 EXPLAINED = (
@@ -251,22 +247,3 @@ def test_the_content_tree_is_the_golden_one() -> None:
         GOLDEN.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
     assert found == json.loads(GOLDEN.read_text("utf-8"))
-
-
-def test_real_headers_and_pixels_give_clean_objects(shared_data: Path, tmp_path: Path) -> None:
-    """The three real series: same validators, same silence."""
-    files = sorted((shared_data / "real-study").rglob("*.dcm"))
-    headers = {str(h.SOPInstanceUID): h for h in map(reader.read_header, files)}
-    paths = dict(zip(headers, files, strict=True))
-    choice = series.choose(reader.facts((paths[uid], h) for uid, h in headers.items()))
-    volumes = {r: reader.load_volume(r, c, paths) for r, c in choice.chosen.items()}
-    points = {
-        (c, lv): (GRADES[(i + len(c)) % 3], np.array([0.0, 10.0, 60.0 - 35.0 * LEVELS.index(lv)]))
-        for i, (c, lv) in enumerate(ALL_FINDINGS)
-    }
-    study_uid = str(next(iter(headers.values())).StudyInstanceUID)
-    findings = StudyFindings(study_uid, "0.1.0", at_points(volumes, points), models=MODELS)
-
-    made = saved("real", SmallStudy(headers, volumes, findings), tmp_path)
-
-    assert unexplained(made.files) == []
