@@ -135,7 +135,8 @@ def analyse(
 def _analysis_exit(told: list[StudyFindings], refused: list[str]) -> int:
     if not told:
         return FAILED
-    whole = all(findings.status == "complete" for findings in told)
+    # An image that could not be read is a reason too, although 25 findings stand without it.
+    whole = all(findings.status == "complete" and not findings.reasons for findings in told)
     return DONE if whole and not refused else INCOMPLETE
 
 
