@@ -175,7 +175,7 @@ def test_send_and_echo_talk_to_a_running_node(tmp_path: Path, phantom_folder: Pa
         assert cli("echo", here).returncode == 0
         run = cli("send", phantom_folder, "--to", here, "--json")
         assert run.returncode == 0
-        assert json.loads(run.stdout)["stored"] == len(list(phantom_folder.iterdir()))
+        assert json.loads(run.stdout)["stored"] == len(list(phantom_folder.rglob("*.dcm")))
     assert cli("echo", here).returncode == 1
 
 
