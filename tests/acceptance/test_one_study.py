@@ -71,6 +71,21 @@ def test_a_study_sent_by_dcmtk_comes_back_as_results(
     assert "PHANTOM-7" not in node.log
 
 
+def test_the_real_study_sent_by_dcmtk_comes_back(
+    node: NodeProcess, pacs: OrthancServer, shared_data: Path
+) -> None:
+    """Real pixels, RLE as they are: every finding graded or with its reason, back at the PACS."""
+    folder = shared_data / "real-study"
+    study_uid = pydicom.dcmread(next(folder.rglob("*.dcm"))).StudyInstanceUID
+
+    storescu(node.dicom_port, folder)
+    node.wait_until(study_uid, "done")
+
+    assert_one_result_set(pacs, node, study_uid)
+    shown = json.loads(cli("show", study_uid, "--config", node.config, "--json").stdout)
+    assert all(f["grade"] or f["reason"] for f in shown["findings"]["findings"])
+
+
 def test_the_same_study_sent_twice_is_one_result(
     node: NodeProcess, pacs: OrthancServer, phantom: PhantomStudy, phantom_folder: Path
 ) -> None:
