@@ -34,9 +34,10 @@ def hydrate(request: pytest.FixtureRequest) -> Callable[[Case, Path], Tracked]:
         for source, text in zip(SOURCES, texts, strict=True):
             (folder / source.name).write_bytes(text)
         # Their peer dependencies contradict each other; esbuild needs no install script.
-        quiet = ("--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-        subprocess.run(["npm", "install", *quiet], cwd=folder, env=node, check=True)
-        subprocess.run(["npm", "run", "build", "--silent"], cwd=folder, env=node, check=True)
+        options = ["--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund"]
+        for step in (["install", *options], ["run", "build"]):
+            command = ["npm", *step, "--loglevel=error"]
+            subprocess.run(command, cwd=folder, env=node, check=True)
 
     def run(case: Case, scratch: Path) -> Tracked:
         planes = scratch / "planes.json"
