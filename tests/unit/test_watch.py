@@ -96,7 +96,7 @@ def test_a_quiet_study_with_all_roles_is_handed_in_with_its_instance_set() -> No
 
 def test_headers_are_read_only_when_the_study_is_quiet_and_once_a_set() -> None:
     """Looking at every header twice a second would cost more than the analysis."""
-    world = World(replace(QUIET, last_received=NOW), roles=frozenset())
+    world = World(replace(QUIET, last_received=datetime.now(UTC)), roles=frozenset())
     watcher = world.watcher()
     watcher.consider(world.row)
     assert world.read == 0
@@ -135,7 +135,7 @@ def test_a_study_that_stays_incomplete_runs_only_if_the_site_wants_it() -> None:
 
 def test_a_source_that_calls_the_study_stable_is_believed() -> None:
     """Orthanc has waited already: no second quiet time, and no open association counts."""
-    world = World(replace(QUIET, last_received=NOW))
+    world = World(replace(QUIET, last_received=datetime.now(UTC)))
 
     world.watcher(open_associations=1).settled(STUDY)
 
