@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from node.config import Deliver
-from node.errors import DeliveryRefused, DestinationUnavailable, Misconfigured
+from node.errors import DestinationUnavailable, LumbarError
 from node.jobs import Desk, Step
 from node.storage.index import Index
 
@@ -146,8 +146,11 @@ class Outbox:
             age = (datetime.now(UTC) - datetime.fromisoformat(this.since)).total_seconds()
             delay = next_delay(this.attempt, age, self.rules)
             return ["dead" if delay is None else "waiting", str(error), delay]
-        except (DeliveryRefused, Misconfigured) as error:
+        except LumbarError as error:
             return ["refused", str(error), None]
+        except Exception as error:  # the worker's edge: a fault here must not hide the study
+            log.exception("delivery failed", study_uid=this.study_uid)
+            return ["refused", f"internal error ({type(error).__name__}): see the log", None]
         return ["delivered", "", None]
 
     def _enqueue(self, this: Try, delay_s: float) -> None:

@@ -118,6 +118,15 @@ def test_a_refusal_is_never_repeated() -> None:
     assert not seen.enqueued
 
 
+def test_a_fault_of_our_own_is_shown_and_not_repeated() -> None:
+    """A study must never stand in "delivering" because of an error nobody expected."""
+    seen = tried(KeyError("oops"))
+
+    assert seen.rows["pacs"].state == "refused"
+    assert "internal error (KeyError)" in seen.rows["pacs"].message
+    assert [state for state, _ in seen.ended] == ["failed"]
+
+
 def test_an_unreachable_destination_is_tried_again_later() -> None:
     """The next try has the next number and a delay, and the study is not at its end."""
     seen = tried(
