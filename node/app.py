@@ -140,6 +140,7 @@ class Node:
             settings=self.config.report,
             files_of=lambda hashes: [self.archive.path(h) for h in hashes],
             folder_of=self.results_folder,
+            predecessor_of=self._predecessor_of,
             note=self._note,
             deliver=self.outbox.put,
             again=self.watcher.run_again,
@@ -149,6 +150,19 @@ class Node:
             Queue("deliver", self.outbox.story, work.deliveries_at_once),
             Queue("pull", self.pull.story, 1),
         )
+
+    def _predecessor_of(self, study_uid: str, job_id: str) -> Path | None:
+        """Find the report last delivered for another instance set of the study.
+
+        A further run of the same set makes the same report, which replaces nothing.
+        """
+        own_set = job_id.partition("~")[0]
+        for d in self.index.deliveries(study_uid):
+            report = self.results_folder(d.job_id) / "sr.dcm"
+            is_other = d.job_id.partition("~")[0] != own_set
+            if is_other and d.state == "delivered" and report.is_file():
+                return report
+        return None
 
     def _note(self, study_uid: str, job_id: str, state: str, reasons: Sequence[str]) -> None:
         """Put a job's state into the index, and into the Orthanc the study came from."""

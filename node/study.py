@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from node import __version__, results
@@ -155,8 +156,20 @@ def write(
     *,
     settings: Report,
     created: datetime,
+    predecessor: Path | None = None,
 ) -> list[Path]:
     """Build the result objects and put them, all or none, into ``folder``.
+
+    Parameters
+    ----------
+    folder : Path
+    taken : Taken
+    findings : StudyFindings
+    volumes : dict of Role to Volume
+    settings : Report
+    created : datetime
+    predecessor : Path, optional
+        The report of an earlier instance set of this study, which the new one replaces.
 
     Returns
     -------
@@ -164,7 +177,14 @@ def write(
         The DICOM objects in delivery order: captures, overlays, then the report whose
         references they resolve.
     """
-    built = results.build(findings, taken.headers, volumes, settings=settings, created=created)
+    built = results.build(
+        findings,
+        taken.headers,
+        volumes,
+        settings=settings,
+        created=created,
+        predecessor=dcmread(predecessor) if predecessor else None,
+    )
     draft = folder.with_name(folder.name + ".part")
     for name in ("capture", "overlay", "pages"):
         (draft / name).mkdir(parents=True, exist_ok=True)
@@ -216,6 +236,8 @@ class StudyStory:
         Content hashes to paths in the archive.
     folder_of : callable
         A job id to its result folder.
+    predecessor_of : callable
+        ``(study_uid, job_id)``: the delivered report that this job's report replaces, if any.
     note : callable
         ``(study_uid, job_id, state, reasons)``: put the study's state into the index.
     deliver : callable
@@ -228,6 +250,7 @@ class StudyStory:
     settings: Report
     files_of: Callable[[list[str]], list[Path]]
     folder_of: Callable[[str], Path]
+    predecessor_of: Callable[[str, str], Path | None]
     note: Callable[[str, str, str, Sequence[str]], None]
     deliver: Callable[[str, str], None]
     again: Callable[[str, str], None]
@@ -239,7 +262,7 @@ class StudyStory:
             created = step("begin", self._begin, study_uid, job_id)
             findings = step("find", self._find, study_uid, hashes)
             say.info("findings made", status=findings["status"], reasons=findings["reasons"])
-            step("write", self._write, job_id, hashes, findings, created)
+            step("write", self._write, study_uid, job_id, hashes, findings, created)
             step("deliver", self._deliver, study_uid, job_id, findings["reasons"])
         except RetryLater as error:
             say.warning("study waits", reason=str(error))
@@ -261,14 +284,22 @@ class StudyStory:
         return findings.to_json()
 
     def _write(
-        self, job_id: str, hashes: list[str], findings: dict[str, Any], created: str
+        self, study_uid: str, job_id: str, hashes: list[str], findings: dict[str, Any], created: str
     ) -> None:
         (taken,) = read(self.files_of(hashes))
         told = StudyFindings.from_json(findings)
         volumes = load(taken, choose(taken))[0] if told.status != "rejected" else {}
         when, folder = datetime.fromisoformat(created), self.folder_of(job_id)
         try:
-            write(folder, taken, told, volumes, settings=self.settings, created=when)
+            write(
+                folder,
+                taken,
+                told,
+                volumes,
+                settings=self.settings,
+                created=when,
+                predecessor=self.predecessor_of(study_uid, job_id),
+            )
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

@@ -176,6 +176,34 @@ def test_a_study_with_one_series_is_assessed_as_far_as_it_goes(
     assert report.CompletionFlag == "PARTIAL"
 
 
+def test_late_images_make_a_report_that_replaces_the_first(
+    node: NodeProcess, pacs: OrthancServer, phantom: PhantomStudy, tmp_path: Path
+) -> None:
+    """The larger set gets its own document, in the same series, that names its predecessor."""
+    for name in ("first", "late"):
+        (tmp_path / name).mkdir()
+    for number, dataset in enumerate(phantom.datasets()):
+        is_sagittal = abs(dataset.ImageOrientationPatient[1]) > 0.7
+        folder = tmp_path / ("first" if is_sagittal else "late")
+        dataset.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    storescu(node.dicom_port, tmp_path / "first")
+    first_job = node.wait_until(phantom.study_uid, "done")["job_id"]
+    (first,) = by_class(results_at(pacs), SR_3D)
+
+    storescu(node.dicom_port, tmp_path / "late")
+    wait_for(lambda: node.study(phantom.study_uid)["job_id"] != first_job, seconds=30)
+    node.wait_until(phantom.study_uid, "done")
+
+    reports = by_class(results_at(pacs), SR_3D)
+    (second,) = [r for r in reports if r.SOPInstanceUID != first.SOPInstanceUID]
+    assert second.SeriesInstanceUID == first.SeriesInstanceUID
+    (of_study,) = second.PredecessorDocumentsSequence
+    (replaced,) = of_study.ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert replaced.ReferencedSOPInstanceUID == first.SOPInstanceUID
+    assert "PredecessorDocumentsSequence" not in first
+    assert (first.CompletionFlag, second.CompletionFlag) == ("PARTIAL", "COMPLETE")
+
+
 def test_the_roles_may_be_processes_of_their_own(
     tmp_path: Path, pacs: OrthancServer, phantom: PhantomStudy, phantom_folder: Path
 ) -> None:
