@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from node import __version__
+from node.analysis import delivery_order
 from node.config import Config, OrthancPeer
 from node.dicom import orthanc, reader, sender
 from node.dicom.intake import Intake, read_row
@@ -21,7 +22,7 @@ from node.spine import series
 from node.spine.anatomy import LEVELS, Role
 from node.storage.archive import Archive
 from node.storage.index import DeliveryRow, Index, StudyRow
-from node.study import StudyStory, delivery_order
+from node.study import StudyStory
 from node.watch import Watcher
 
 AT_WORK = frozenset({"queued", "running", "delivering"})

@@ -20,7 +20,7 @@ import uvicorn
 from rich.console import Console
 from rich.progress import Progress
 
-from node import __version__, demonstration, doctor, study, tables
+from node import __version__, analysis, demonstration, doctor, tables
 from node.app import Node
 from node.config import Config, Destination, load
 from node.dicom import sender
@@ -116,13 +116,13 @@ def analyse(
     paths = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
     with Progress(console=err, transient=True, disable=as_json) as progress:
         reading = progress.add_task("reading headers", total=None)
-        studies = study.read(paths)
+        studies = analysis.read(paths)
         progress.update(reading, description="analysing", total=len(studies))
         told, refused = [], []
         for taken in studies:
             place = out_dir / taken.study_uid if len(studies) > 1 else out_dir
             try:
-                told.append(study.analyse(taken, store, place, settings=settings.report))
+                told.append(analysis.analyse(taken, store, place, settings=settings.report))
             except NotAssessable as error:
                 refused.append(str(error))
             progress.advance(reading)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from node import study
+from node import analysis
 from node.config import Config, Destination, OrthancPeer
 from node.dicom import orthanc, sender
 from node.errors import LumbarError
@@ -99,8 +99,8 @@ def _round_trip(config: Config) -> str:
     store = ModelStore(config.models_dir, config.work.provider, config.work.threads)
     with tempfile.TemporaryDirectory() as scratch:
         paths = make_study(1).write(Path(scratch) / "in")
-        (taken,) = study.read(paths)
-        findings = study.analyse(taken, store, Path(scratch) / "out", settings=config.report)
+        (taken,) = analysis.read(paths)
+        findings = analysis.analyse(taken, store, Path(scratch) / "out", settings=config.report)
     assessed = sum(f.is_assessed for f in findings.findings)
     if assessed == 0:
         raise OSError("the phantom was not assessed: reinstall, the models may not fit this code")

@@ -1,234 +1,31 @@
-"""The story of one study: read, choose, find, write. `outbox` delivers it.
+"""The story of one study, as a durable workflow: begin, find, write, deliver.
 
-The functions are the story told without an engine (``lumbar-node analyse``); `StudyStory` is the
-same story with a checkpoint behind every chapter, so that it survives ``kill -9``.
+Each chapter is a step whose outcome the engine keeps: after ``kill -9`` the story goes on behind
+the last finished one. What a chapter does is told in `analysis`; `outbox` delivers.
 """
 
 import errno
-import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
-from pydicom import dcmread
-from pydicom.dataset import Dataset
 
-from node import __version__, results
+from node import analysis
 from node.config import Report
-from node.dicom import reader
-from node.errors import DiskFull, InvalidInstance, NotAssessable, Rejected, RetryLater
-from node.inference import pipeline
+from node.errors import DiskFull, NotAssessable, Rejected, RetryLater
 from node.inference.runtime import ModelStore
 from node.jobs import Step
-from node.spine import series
-from node.spine.anatomy import Role
-from node.spine.findings import SeriesUse, StudyFindings, nothing_assessed
-from node.spine.series import SeriesChoice
-from node.spine.volume import Volume
+from node.spine.findings import StudyFindings
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The instances of one study, by SOP Instance UID, and what could not be read.
-
-    Attributes
-    ----------
-    study_uid : str
-    files, headers : dict of SOP Instance UID to path, to data set without pixels
-    unreadable : dict of file name to reason
-    """
-
-    study_uid: str
-    files: Mapping[str, Path]
-    headers: Mapping[str, Dataset]
-    unreadable: Mapping[str, str] = field(default_factory=dict)
-
-
-def read(paths: Iterable[Path]) -> list[Taken]:
-    """Read headers and group them by study; an unreadable file costs only itself.
-
-    Returns
-    -------
-    list of Taken
-        One for each Study Instance UID, in the order of first appearance.
-
-    Raises
-    ------
-    NotAssessable
-        When no file could be read at all; the message names the first one's fault.
-    """
-    studies: dict[str, tuple[dict[str, Path], dict[str, Dataset]]] = {}
-    unreadable: dict[str, str] = {}
-    for path in paths:
-        try:
-            header = reader.read_header(path)
-        except InvalidInstance as error:
-            unreadable[path.name] = str(error)
-            continue
-        files, headers = studies.setdefault(str(header.StudyInstanceUID), ({}, {}))
-        files[str(header.SOPInstanceUID)] = path
-        headers[str(header.SOPInstanceUID)] = header
-    if not studies:
-        why = next(iter(unreadable.values()), "the folder holds no files")
-        raise NotAssessable(f"nothing to analyse: {why}")
-    return [Taken(uid, files, headers, unreadable) for uid, (files, headers) in studies.items()]
-
-
-def choose(taken: Taken) -> SeriesChoice:
-    """Choose the series for each role from header physics and geometry."""
-    return series.choose(reader.facts((taken.files[uid], h) for uid, h in taken.headers.items()))
-
-
-def load(taken: Taken, choice: SeriesChoice) -> tuple[dict[Role, Volume], dict[str, str]]:
-    """Decode the chosen series into volumes, in millimetres of the patient.
-
-    Returns
-    -------
-    volumes : dict of Role to Volume
-    left_out : dict of SOP Instance UID to reason
-        Images whose pixels cannot be decoded; each costs only itself.
-    """
-    left_out: dict[str, str] = {}
-    volumes = {
-        role: reader.load_volume(role, candidate, taken.files, left_out)
-        for role, candidate in choice.chosen.items()
-    }
-    return {role: volume for role, volume in volumes.items() if volume.slices}, left_out
-
-
-def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Volume]]:
-    """Choose, load and run the three stages: all 25 findings, each assessed or with a reason.
-
-    Raises
-    ------
-    NotAssessable
-        When the study holds nothing this node may assess.
-    """
-    started = time.perf_counter()
-    choice = choose(taken)
-    volumes, left_out = load(taken, choice)
-    read_ms = (time.perf_counter() - started) * 1000
-    found = pipeline.find(volumes, store)
-    chosen = {role: choice.chosen.get(role) for role in Role}
-    findings = StudyFindings(
-        study_uid=taken.study_uid,
-        node_version=__version__,
-        findings=found.findings,
-        models=store.uses(),
-        series={
-            role: SeriesUse(c.series_uid, c.score, c.reasons) if c else None
-            for role, c in chosen.items()
-        },
-        other_series=choice.others,
-        timings_ms={"read": read_ms, **found.timings_ms},
-    )
-    unread = [*taken.unreadable.values(), *left_out.values()]
-    return replace(findings, reasons=_reasons(findings, unread)), volumes
-
-
-def _reasons(findings: StudyFindings, unread: Sequence[str]) -> tuple[str, ...]:
-    """Say why a study is not complete: each distinct reason once, with how many it covers."""
-    counts: dict[str, int] = {}
-    for finding in findings.findings:
-        if finding.reason:
-            why = finding.reason.split(" (")[0]  # without the figures, which differ
-            counts[why] = counts.get(why, 0) + 1
-    told = [f"{n} of 25 not assessed: {why}" for why, n in counts.items()]
-    return (*told, *(f"not read: {why}" for why in unread))
-
-
-def nothing(study_uid: str, reason: str) -> StudyFindings:
-    """Return the findings of a study that could not be run at all: 25 times the reason."""
-    return StudyFindings(study_uid, __version__, nothing_assessed(reason), reasons=(reason,))
-
-
-def write(
-    folder: Path,
-    taken: Taken,
-    findings: StudyFindings,
-    volumes: Mapping[Role, Volume],
-    *,
-    settings: Report,
-    created: datetime,
-    predecessor: Path | None = None,
-) -> list[Path]:
-    """Build the result objects and put them, all or none, into ``folder``.
-
-    Parameters
-    ----------
-    folder : Path
-    taken : Taken
-    findings : StudyFindings
-    volumes : dict of Role to Volume
-    settings : Report
-    created : datetime
-    predecessor : Path, optional
-        The report of an earlier instance set of this study, which the new one replaces.
-
-    Returns
-    -------
-    list of Path
-        The DICOM objects in delivery order: captures, overlays, then the report whose
-        references they resolve.
-    """
-    built = results.build(
-        findings,
-        taken.headers,
-        volumes,
-        settings=settings,
-        created=created,
-        predecessor=dcmread(predecessor) if predecessor else None,
-    )
-    draft = folder.with_name(folder.name + ".part")
-    for name in ("capture", "overlay", "pages"):
-        (draft / name).mkdir(parents=True, exist_ok=True)
-    for number, capture in enumerate(built.captures, 1):
-        capture.save_as(draft / f"capture/{number:02d}.dcm", enforce_file_format=True)
-    for number, overlay in enumerate(built.overlays, 1):
-        overlay.save_as(draft / f"overlay/{number:02d}.dcm", enforce_file_format=True)
-    for name, page in built.pages.items():
-        page.save(draft / f"pages/{name}.png")
-    built.report.save_as(draft / "sr.dcm", enforce_file_format=True)
-    (draft / "submission.csv").write_text(results.submission(findings), "utf-8")
-    (draft / "findings.json").write_text(json.dumps(findings.to_json(), indent=1), "utf-8")
-    _replace(draft, folder)
-    return delivery_order(folder)
-
-
-def _replace(draft: Path, folder: Path) -> None:
-    """Put ``draft`` in the place of ``folder``; an older run's folder is removed first."""
-    if folder.exists():
-        for old in sorted(folder.rglob("*"), reverse=True):
-            old.rmdir() if old.is_dir() else old.unlink()
-        folder.rmdir()
-    draft.rename(folder)
-
-
-def delivery_order(folder: Path) -> list[Path]:
-    """List a result folder's DICOM objects so that references resolve on arrival."""
-    return [
-        *sorted((folder / "capture").glob("*.dcm")),
-        *sorted((folder / "overlay").glob("*.dcm")),
-        folder / "sr.dcm",
-    ]
-
-
-def analyse(taken: Taken, store: ModelStore, folder: Path, *, settings: Report) -> StudyFindings:
-    """Tell the whole story of one study at once, without network or engine."""
-    findings, volumes = find(taken, store)
-    write(folder, taken, findings, volumes, settings=settings, created=_now())
-    return findings
-
-
-@dataclass(frozen=True)
 class StudyStory:
-    """The durable form. Every chapter is a step; what it returns is kept by the engine.
+    """What the story needs; calling it tells the story for one instance set.
 
     Attributes
     ----------
@@ -273,25 +70,27 @@ class StudyStory:
 
     def _begin(self, study_uid: str, job_id: str) -> str:
         self.note(study_uid, job_id, "running", [])
-        return _now().isoformat()
+        return analysis.now().isoformat()
 
     def _find(self, study_uid: str, hashes: list[str]) -> dict[str, Any]:
         try:
-            (taken,) = read(self.files_of(hashes))
-            findings, _ = find(taken, self.store)
+            (taken,) = analysis.read(self.files_of(hashes))
+            findings, _ = analysis.find(taken, self.store)
         except NotAssessable as error:
-            findings = nothing(study_uid, str(error))
+            findings = analysis.nothing(study_uid, str(error))
         return findings.to_json()
 
     def _write(
         self, study_uid: str, job_id: str, hashes: list[str], findings: dict[str, Any], created: str
     ) -> None:
-        (taken,) = read(self.files_of(hashes))
+        (taken,) = analysis.read(self.files_of(hashes))
         told = StudyFindings.from_json(findings)
-        volumes = load(taken, choose(taken))[0] if told.status != "rejected" else {}
+        volumes = (
+            analysis.load(taken, analysis.choose(taken))[0] if told.status != "rejected" else {}
+        )
         when, folder = datetime.fromisoformat(created), self.folder_of(job_id)
         try:
-            write(
+            analysis.write(
                 folder,
                 taken,
                 told,
@@ -308,11 +107,6 @@ class StudyStory:
     def _deliver(self, study_uid: str, job_id: str, reasons: list[str]) -> None:
         self.note(study_uid, job_id, "delivering", reasons)
         self.deliver(study_uid, job_id)
-
-
-def _now() -> datetime:
-    """Now, with this node's own offset from UTC: people read it on the results."""
-    return datetime.now(UTC).astimezone()
 
 
 def _in_words(error: Exception) -> str:
