@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from pydicom.dataset import Dataset
 from node import __version__, results
 from node.config import Report
 from node.dicom import reader
-from node.errors import InvalidInstance, NotAssessable
+from node.errors import InvalidInstance, Misconfigured, NotAssessable
 from node.inference import pipeline
 from node.inference.runtime import ModelStore
 from node.spine import series
@@ -24,6 +25,9 @@ from node.spine.anatomy import Role
 from node.spine.findings import SeriesUse, StudyFindings, nothing_assessed
 from node.spine.series import SeriesChoice
 from node.spine.volume import Volume
+
+#: What a result folder holds.
+RESULT = frozenset({"capture", "overlay", "pages", "sr.dcm", "submission.csv", "findings.json"})
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,13 @@ def write(
     list of Path
         The DICOM objects in delivery order: captures, overlays, then the report whose
         references they resolve.
+
+    Raises
+    ------
+    Misconfigured
+        When ``folder`` holds anything but an earlier result: nothing of it is touched.
     """
+    _refuse_foreign(folder)
     built = results.build(
         findings,
         taken.headers,
@@ -179,6 +189,7 @@ def write(
         predecessor=dcmread(predecessor) if predecessor else None,
     )
     draft = folder.with_name(folder.name + ".part")
+    shutil.rmtree(draft, ignore_errors=True)  # of a run that was cut off
     for name in ("capture", "overlay", "pages"):
         (draft / name).mkdir(parents=True, exist_ok=True)
     for number, capture in enumerate(built.captures, 1):
@@ -190,17 +201,19 @@ def write(
     built.report.save_as(draft / "sr.dcm", enforce_file_format=True)
     (draft / "submission.csv").write_text(results.submission(findings), "utf-8")
     (draft / "findings.json").write_text(json.dumps(findings.to_json(), indent=1), "utf-8")
-    _replace(draft, folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+    draft.rename(folder)
     return delivery_order(folder)
 
 
-def _replace(draft: Path, folder: Path) -> None:
-    """Put ``draft`` in the place of ``folder``; an older run's folder is removed first."""
-    if folder.exists():
-        for old in sorted(folder.rglob("*"), reverse=True):
-            old.rmdir() if old.is_dir() else old.unlink()
-        folder.rmdir()
-    draft.rename(folder)
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder with somebody's files in it; only an earlier result may be replaced."""
+    foreign = sorted({p.name for p in folder.iterdir()} - RESULT) if folder.exists() else []
+    if foreign:
+        raise Misconfigured(
+            f"{folder} holds other files ({', '.join(foreign[:3])}): choose a new or empty folder"
+        )
 
 
 def delivery_order(folder: Path) -> list[Path]:

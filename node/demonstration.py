@@ -25,7 +25,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from node import tables
 from node.config import Destination
 from node.dicom import sender
-from node.errors import DestinationUnavailable, LumbarError
+from node.errors import DestinationUnavailable, LumbarError, Misconfigured
 from node.phantom import StudyOptions, make_study
 from node.spine.anatomy import Condition, Level
 from node.spine.findings import StudyFindings
@@ -68,6 +68,8 @@ def run(out: Path, console: Console, *, keep: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(130))
     if out.exists():
+        if any(out.iterdir()) and not (out / "node.toml").is_file():
+            raise Misconfigured(f"{out} holds other files: choose a new or empty folder")
         shutil.rmtree(out)
     out.mkdir(parents=True)
     with ExitStack() as stack, _progress(console) as progress:

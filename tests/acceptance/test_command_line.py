@@ -126,6 +126,32 @@ def test_an_image_that_cannot_be_decoded_costs_only_itself(tmp_path: Path) -> No
     assert bad.name in unread
 
 
+@pytest.mark.parametrize("command", ["analyse", "demo"])
+def test_a_folder_with_other_files_is_left_alone(
+    command: str, phantom_folder: Path, tmp_path: Path
+) -> None:
+    """A result never takes the place of what somebody else put there."""
+    mine = tmp_path / "thesis.txt"
+    mine.write_text("three years of work")
+    source = [phantom_folder] if command == "analyse" else []
+
+    run = cli(command, *source, "--out", tmp_path)
+
+    assert run.returncode == 2
+    assert "choose a new or empty folder" in run.stderr
+    assert mine.read_text() == "three years of work"
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_a_second_result_takes_the_place_of_the_first(phantom_folder: Path, tmp_path: Path) -> None:
+    """An earlier result in the same folder is replaced whole."""
+    for _ in range(2):
+        assert cli("analyse", phantom_folder, "--out", tmp_path / "out").returncode in (0, 3)
+
+    assert len(list((tmp_path / "out" / "capture").iterdir())) == 6
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_folder_without_dicom_is_an_error_in_one_line(tmp_path: Path) -> None:
     """The message says what was wrong with the first file."""
     (tmp_path / "notes.txt").write_text("not DICOM")
