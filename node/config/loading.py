@@ -1,28 +1,13 @@
-"""One frozen configuration: defaults, then a TOML file, then the environment.
-
-Environment variables are ``LUMBAR_`` plus the path with ``__`` between its parts, for example
-``LUMBAR_LISTEN__PORT=11112``. Every mistake is reported at once, before anything starts.
-The commented manual of all settings is ``deploy/node.toml``.
-"""
+"""Reading the configuration: a TOML file, then the environment; every mistake at once."""
 
 import difflib
-import ipaddress
 import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -30,126 +15,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from node.config.receiving import Complete, Listen
+from node.config.running import Web, Work
+from node.config.sending import Deliver, Destination, OrthancPeer, Report
 from node.errors import Misconfigured
 
-
-def _ae_title(text: str) -> str:
-    # PS3.5 6.2, VR AE: up to 16 characters of the default repertoire, no backslash or control.
-    if not text.strip() or len(text) > 16 or "\\" in text or not text.isascii():
-        raise ValueError("an AE title has 1 to 16 ASCII characters and no backslash")
-    if not text.isprintable():
-        raise ValueError("an AE title has no control characters")
-    return text.strip()
-
-
-def _address(text: str) -> str:
-    if text != "localhost":
-        ipaddress.ip_address(text)
-    return text
-
-
 PREFIX = "LUMBAR_"
-
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-BindAddress = Annotated[str, AfterValidator(_address)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Listen(_Section):
-    """The DICOM listener (C-STORE and C-ECHO)."""
-
-    bind: BindAddress = "127.0.0.1"
-    port: Port = 11112
-    ae_title: AETitle = "LUMBAR"
-    require_called_ae: bool = True
-    calling_ae: tuple[AETitle, ...] = ()
-    max_associations: Annotated[int, Field(ge=1, le=1000)] = 10
-    network_timeout_s: Seconds = 60.0
-    min_free_mb: Annotated[int, Field(ge=0)] = 2048
-    max_object_mb: Annotated[int, Field(ge=1)] = 512
-    accept_and_ignore: bool = True
-
-
-class Complete(_Section):
-    """When a study counts as complete (seconds since its last image)."""
-
-    quiet_s: Seconds = 60.0
-    incomplete_s: Seconds = 900.0
-    forced_s: Seconds = 5400.0
-    run_incomplete: bool = True
-
-    @model_validator(mode="after")
-    def _times_grow(self) -> Self:
-        if not self.quiet_s <= self.incomplete_s <= self.forced_s:
-            raise ValueError("quiet_s <= incomplete_s <= forced_s does not hold")
-        return self
-
-
-class Destination(_Section):
-    """A DICOM peer that gets results."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
-    host: str
-    port: Port
-    ae_title: AETitle
-    timeout_s: Seconds = 30.0
-
-
-class OrthancPeer(_Section):
-    """An Orthanc whose plugin tells this node about stable studies; results go back by REST."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    user: str = ""
-    password_file: Path | None = None
-
-
-class Deliver(_Section):
-    """Retries of one delivery: delay doubles from first to last, until it is too old."""
-
-    first_retry_s: Seconds = 5.0
-    last_retry_s: Seconds = 3600.0
-    give_up_after_s: Seconds = 7 * 24 * 3600.0
-
-    @model_validator(mode="after")
-    def _delays_grow(self) -> Self:
-        if self.first_retry_s > self.last_retry_s:
-            raise ValueError("first_retry_s is larger than last_retry_s")
-        return self
-
-
-class Work(_Section):
-    """The worker: how many studies and deliveries at once."""
-
-    studies_at_once: Annotated[int, Field(ge=1, le=64)] = 1
-    deliveries_at_once: Annotated[int, Field(ge=1, le=64)] = 4
-    threads: Annotated[int, Field(ge=0)] = 0
-    provider: Literal["auto", "cpu", "cuda"] = "auto"
-
-
-class Web(_Section):
-    """The review pages and the HTTP interface."""
-
-    bind: BindAddress = "127.0.0.1"
-    port: Port = 8080
-    token_file: Path | None = None
-
-
-class Report(_Section):
-    """What the result objects look like."""
-
-    sop_class: Literal["comprehensive3d", "comprehensive"] = "comprehensive3d"
-    region_copy_under_num: bool = True
-    groups: Literal["all", "abnormal"] = "all"
-    overlays: bool = True
-    capture_modality: Literal["OT", "MR"] = "OT"
-    series_number: Annotated[int, Field(ge=1, le=99000)] = 9901
-    institution: Annotated[str, Field(max_length=64)] = ""
 
 
 class Config(BaseSettings):
@@ -164,7 +35,7 @@ class Config(BaseSettings):
     )
 
     data_dir: Path = Path("var")
-    models_dir: Path = Path(__file__).resolve().parent.parent / "models" / "artifacts"
+    models_dir: Path = Path(__file__).resolve().parents[2] / "models" / "artifacts"
     database_url: str = ""
     listen: Listen = Listen()
     complete: Complete = Complete()

@@ -1,0 +1,25 @@
+"""One frozen configuration: defaults, then a TOML file, then the environment.
+
+Environment variables are ``LUMBAR_`` plus the path with ``__`` between its parts, for example
+``LUMBAR_LISTEN__PORT=11112``. Every mistake is reported at once, before anything starts.
+The commented manual of all settings is ``deploy/node.toml``.
+"""
+
+from node.config.loading import PREFIX, Config, load
+from node.config.receiving import Complete, Listen
+from node.config.running import Web, Work
+from node.config.sending import Deliver, Destination, OrthancPeer, Report
+
+__all__ = [
+    "PREFIX",
+    "Complete",
+    "Config",
+    "Deliver",
+    "Destination",
+    "Listen",
+    "OrthancPeer",
+    "Report",
+    "Web",
+    "Work",
+    "load",
+]

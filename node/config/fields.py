@@ -1,0 +1,34 @@
+"""The kinds of values that settings have, and what each of them refuses."""
+
+import ipaddress
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _ae_title(text: str) -> str:
+    # PS3.5 6.2, VR AE: up to 16 characters of the default repertoire, no backslash or control.
+    if not text.strip() or len(text) > 16 or "\\" in text or not text.isascii():
+        raise ValueError("an AE title has 1 to 16 ASCII characters and no backslash")
+    if not text.isprintable():
+        raise ValueError("an AE title has no control characters")
+    return text.strip()
+
+
+def _address(text: str) -> str:
+    if text != "localhost":
+        ipaddress.ip_address(text)
+    return text
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+BindAddress = Annotated[str, AfterValidator(_address)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+PeerName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
+
+
+class Section(BaseModel):
+    """A section of the file: frozen, and without unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,0 +1,25 @@
+"""Settings of the machine itself: the worker and the web pages."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from node.config.fields import BindAddress, Port, Section
+
+
+class Work(Section):
+    """The worker: how many studies and deliveries at once."""
+
+    studies_at_once: Annotated[int, Field(ge=1, le=64)] = 1
+    deliveries_at_once: Annotated[int, Field(ge=1, le=64)] = 4
+    threads: Annotated[int, Field(ge=0)] = 0
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Web(Section):
+    """The review pages and the HTTP interface."""
+
+    bind: BindAddress = "127.0.0.1"
+    port: Port = 8080
+    token_file: Path | None = None
