@@ -50,6 +50,7 @@ class Node:
             desk=self.desk,
             roles_of=_roles_of,
             open_associations=self.listener.open_associations,
+            sources=config.sources,
         )
         self.outbox = Outbox(
             rules=config.deliver,

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from node.config import Complete
+from node.config import Complete, Source, source_of
 from node.errors import LumbarError, NotAssessable
 from node.jobs import Desk
 from node.spine.anatomy import Role
@@ -28,6 +28,8 @@ DIED = (
     "look at its images before you requeue it"
 )
 ENDED = frozenset({"done", "rejected", "failed"})
+#: Of a job; the engine takes the smallest first.
+PRIORITY = {"stat": 1, "routine": 10}
 
 
 def job_id_of(study_uid: str, input_hash: str, run: int = 1) -> str:
@@ -46,6 +48,8 @@ class Watcher:
     Attributes
     ----------
     times : Complete
+    sources : sequence of Source
+        What is different for single senders.
     index : Index
     archive : Archive
     desk : Desk
@@ -62,6 +66,7 @@ class Watcher:
     desk: Desk
     roles_of: Callable[[list[Path]], frozenset[Role]]
     open_associations: Callable[[str], int]
+    sources: Sequence[Source] = ()
     _known_roles: dict[str, tuple[Any, frozenset[Role]]] = field(default_factory=dict)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -95,9 +100,15 @@ class Watcher:
         settled : bool
             The source itself said that the study is stable (Orthanc): do not wait for quiet.
         """
-        decision = self._decide(row, settled=settled)
+        rule = source_of(row.source, self.sources)
+        if rule.ignore:
+            why = f"the images of {row.source} are not analysed (sources: ignore)"
+            self.index.set_state(row.study_uid, "cancelled", [why])
+            return Decision("wait", (why,))
+        times = rule.times(self.times)
+        decision = self._decide(row, times, settled=settled)
         if decision.verdict == "ready" or (
-            decision.verdict == "incomplete" and self.times.run_incomplete
+            decision.verdict == "incomplete" and times.run_incomplete
         ):
             self.enqueue(row.study_uid, decision.reasons)
         elif decision.verdict == "incomplete":
@@ -131,7 +142,17 @@ class Watcher:
         # State first: a job that finds another job's id in the index keeps silent about itself.
         # A crash between the two lines is mended by `_reconcile`.
         self.index.set_state(study_uid, "queued", reasons, job_id=job_id)
-        self.desk.enqueue("study", job_id, job_id, study_uid, hashes, delay_s=delay_s)
+        row = self.index.study(study_uid)
+        rule = source_of(row.source if row else "", self.sources)
+        self.desk.enqueue(
+            "study",
+            job_id,
+            job_id,
+            study_uid,
+            hashes,
+            delay_s=delay_s,
+            priority=PRIORITY[rule.priority],
+        )
         log.info("study queued", study_uid=study_uid, job_id=job_id, instances=len(hashes))
 
     def run_again(self, study_uid: str, job_id: str) -> None:
@@ -165,7 +186,7 @@ class Watcher:
             if job is not None and job.is_dead:
                 self.index.set_state(row.study_uid, "failed", [DIED])
 
-    def _decide(self, row: StudyRow, *, settled: bool) -> Decision:
+    def _decide(self, row: StudyRow, times: Complete, *, settled: bool) -> Decision:
         now = datetime.now(UTC)
         state = StudyState(
             open_associations=0 if settled else self.open_associations(row.study_uid),
@@ -177,13 +198,13 @@ class Watcher:
         if settled:
             state = replace(
                 state,
-                seconds_since_last=self.times.incomplete_s,
-                seconds_since_first=self.times.forced_s,
+                seconds_since_last=times.incomplete_s,
+                seconds_since_first=times.forced_s,
             )
-        hopeful = decide(state, self.times)
+        hopeful = decide(state, times)
         if hopeful.verdict == "wait":
             return hopeful
-        return decide(replace(state, roles=self._roles(row)), self.times)
+        return decide(replace(state, roles=self._roles(row)), times)
 
     def _roles(self, row: StudyRow) -> frozenset[Role]:
         seen = (row.instances, row.last_received)

@@ -6,7 +6,7 @@ The commented manual of all settings is ``deploy/node.toml``.
 """
 
 from node.config.loading import PREFIX, Config, load
-from node.config.receiving import Complete, Listen
+from node.config.receiving import Complete, Listen, Source, source_of
 from node.config.running import Web, Work
 from node.config.sending import Deliver, Destination, OrthancPeer, Report
 
@@ -19,7 +19,9 @@ __all__ = [
     "Listen",
     "OrthancPeer",
     "Report",
+    "Source",
     "Web",
     "Work",
     "load",
+    "source_of",
 ]

@@ -1,6 +1,7 @@
 """The kinds of values that settings have, and what each of them refuses."""
 
 import ipaddress
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -21,7 +22,21 @@ def _address(text: str) -> str:
     return text
 
 
+def _source(text: str) -> str:
+    return text if re.fullmatch(r"\*|orthanc:[a-z0-9_-]{1,32}", text) else _ae_title(text)
+
+
+def _dicom_address(text: str) -> str:
+    title, at, address = text.partition("@")
+    host, colon, port = address.rpartition(":")
+    if not (at and colon and host and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ValueError(f"{text!r} is not AE@HOST:PORT, for example PACS@10.0.0.5:104")
+    return f"{_ae_title(title)}@{host}:{port}"
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
+SourceName = Annotated[str, AfterValidator(_source)]
+DicomAddress = Annotated[str, AfterValidator(_dicom_address)]
 BindAddress = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]

@@ -15,7 +15,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from node.config.receiving import Complete, Listen
+from node.config.receiving import Complete, Listen, Source
 from node.config.running import Web, Work
 from node.config.sending import Deliver, Destination, OrthancPeer, Report
 from node.errors import Misconfigured
@@ -39,6 +39,7 @@ class Config(BaseSettings):
     database_url: str = ""
     listen: Listen = Listen()
     complete: Complete = Complete()
+    sources: tuple[Source, ...] = ()
     deliver: Deliver = Deliver()
     work: Work = Work()
     web: Web = Web()
@@ -53,6 +54,22 @@ class Config(BaseSettings):
         if listen and web.port == listen.port and _overlap(web.bind, listen.bind):
             raise ValueError("the same address and port as listen")
         return web
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_fit(cls, sources: tuple[Source, ...], info: ValidationInfo) -> tuple[Source, ...]:
+        names = [source.ae_title for source in sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(map(repr, twice))} has more than one rule")
+        for source in sources:
+            try:
+                source.times(info.data.get("complete", Complete()))
+            except ValidationError as error:
+                raise ValueError(
+                    f"{source.ae_title!r}: {_plain(error.errors()[0]['msg'])}"
+                ) from error
+        return sources
 
     @field_validator("destinations", "orthanc")
     @classmethod

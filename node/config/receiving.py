@@ -1,10 +1,19 @@
 """Settings of the way in: who may send, and when a study is complete."""
 
-from typing import Annotated, Self
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from node.config.fields import AETitle, BindAddress, Port, Seconds, Section
+from node.config.fields import (
+    AETitle,
+    BindAddress,
+    DicomAddress,
+    Port,
+    Seconds,
+    Section,
+    SourceName,
+)
 
 
 class Listen(Section):
@@ -25,6 +34,7 @@ class Listen(Section):
 class Complete(Section):
     """When a study counts as complete (seconds since its last image)."""
 
+    proven_s: Annotated[float, Field(ge=0)] = 1.0
     quiet_s: Seconds = 60.0
     incomplete_s: Seconds = 900.0
     forced_s: Seconds = 5400.0
@@ -35,3 +45,38 @@ class Complete(Section):
         if not self.quiet_s <= self.incomplete_s <= self.forced_s:
             raise ValueError("quiet_s <= incomplete_s <= forced_s does not hold")
         return self
+
+
+class Source(Section):
+    """What holds for studies of one sender: a calling AE title, ``orthanc:NAME``, or ``*``."""
+
+    ae_title: SourceName
+    ignore: bool = False
+    priority: Literal["stat", "routine"] = "routine"
+    ask: DicomAddress | None = None
+    proven_s: Annotated[float | None, Field(ge=0)] = None
+    quiet_s: Seconds | None = None
+    incomplete_s: Seconds | None = None
+    forced_s: Seconds | None = None
+    run_incomplete: bool | None = None
+
+    def times(self, usual: Complete) -> Complete:
+        """Return the usual rules of completeness with this sender's own in their place.
+
+        Raises
+        ------
+        ValueError
+            When the two together do not make sense.
+        """
+        own = {
+            name: value
+            for name in Complete.model_fields
+            if (value := getattr(self, name)) is not None
+        }
+        return Complete(**(usual.model_dump() | own))
+
+
+def source_of(name: str, sources: Sequence[Source]) -> Source:
+    """Return the rule for a sender: its own, else that of ``*``, else one without any wishes."""
+    rules = {source.ae_title: source for source in sources}
+    return rules.get(name) or rules.get("*") or Source(ae_title="*")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from node.config import Config, load
+from node.config import Config, Source, load, source_of
 from node.errors import Misconfigured
 
 
@@ -230,3 +230,35 @@ def test_secrets_are_files_not_settings(tmp_path: Path) -> None:
         )
     assert "orthanc.0.password" in str(refusal.value)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_a_sender_has_its_rule_else_that_of_the_others(tmp_path: Path) -> None:
+    """Its own times take the place of the usual ones; what it does not say stays."""
+    config = load(
+        _toml(
+            tmp_path,
+            '[complete]\nincomplete_s = 500.0\n[[sources]]\nae_title = "PACS"\nquiet_s = 300.0\n'
+            '[[sources]]\nae_title = "*"\nignore = true',
+        )
+    )
+    own = source_of("PACS", config.sources)
+    times = own.times(config.complete)
+    assert (times.quiet_s, times.incomplete_s, own.ignore) == (300.0, 500.0, False)
+    assert source_of("orthanc:main", config.sources).ignore
+    assert source_of("PACS", ()) == Source(ae_title="*")
+
+
+@pytest.mark.parametrize(
+    ("rule", "mistake"),
+    [
+        ('ae_title = "PACS"\nquiet_s = 1000.0', "'PACS': quiet_s <= incomplete_s"),
+        ('ae_title = "A\\\\B"', "no backslash"),
+        ('ae_title = "PACS"\nask = "10.0.0.5:104"', "is not AE@HOST:PORT"),
+        ('ae_title = "PACS"\n[[sources]]\nae_title = "PACS"', "'PACS' has more than one rule"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_told(rule: str, mistake: str, tmp_path: Path) -> None:
+    """Before anything starts, and by the sender's name."""
+    (line,) = _mistakes(tmp_path, f"[[sources]]\n{rule}")
+    assert line.startswith("sources")
+    assert mistake in line

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from node.config import Complete
+from node.config import Complete, Source
 from node.errors import NotAssessable
 from node.jobs import Job
 from node.spine.anatomy import Role
@@ -32,9 +32,15 @@ class World:
         self.roles = roles
         self.images = ["a", "b"]
         self.handed_in: list[tuple[Any, ...]] = []
+        self.priorities: list[int] = []
         self.read = 0
 
-    def watcher(self, times: Complete | None = None, open_associations: int = 0) -> Watcher:
+    def watcher(
+        self,
+        times: Complete | None = None,
+        open_associations: int = 0,
+        sources: Sequence[Source] = (),
+    ) -> Watcher:
         return Watcher(
             times=times or Complete(),
             index=cast("Index", self),
@@ -42,6 +48,7 @@ class World:
             desk=cast("Desk", self),
             roles_of=self.roles_of,
             open_associations=lambda _uid: open_associations,
+            sources=sources,
         )
 
     def roles_of(self, _paths: Sequence[Path]) -> frozenset[Role]:
@@ -72,7 +79,10 @@ class World:
             self.row, state=state, reasons=tuple(reasons), job_id=job_id or self.row.job_id
         )
 
-    def enqueue(self, _queue: str, job_id: str, *told: Any, delay_s: float = 0.0) -> None:
+    def enqueue(
+        self, _queue: str, job_id: str, *told: Any, delay_s: float = 0.0, priority: int = 1
+    ) -> None:
+        self.priorities.append(priority)
         self.handed_in.append((job_id, told[-1], delay_s))
 
     def job(self, job_id: str) -> Job | None:
@@ -187,3 +197,32 @@ def test_a_requeued_study_is_a_new_run_of_the_same_set() -> None:
     watcher.run_again(STUDY, f"{first}~2")
     assert world.row.job_id == f"{first}~3"
     assert world.handed_in[-1][2] > 0
+
+
+def test_a_sender_has_its_own_times() -> None:
+    """A slow sender waits longer than the others, by its own rule or by that of ``*``."""
+    slow = [Source(ae_title="PACS", quiet_s=80), Source(ae_title="*", quiet_s=1)]
+    own, others = World(QUIET), World(replace(QUIET, source="SCANNER"))
+
+    assert own.watcher(sources=slow).consider(own.row).verdict == "wait"
+    assert others.watcher(sources=slow).consider(others.row).verdict == "ready"
+
+
+def test_a_sender_that_is_ignored_gets_no_analysis() -> None:
+    """Its images are kept, its study says why nothing happens, and nobody reads its headers."""
+    world = World(QUIET)
+
+    world.watcher(sources=[Source(ae_title="PACS", ignore=True)]).consider(world.row)
+
+    assert (world.row.state, world.handed_in, world.read) == ("cancelled", [], 0)
+    assert "PACS are not analysed" in world.row.reasons[0]
+
+
+def test_an_urgent_sender_comes_first() -> None:
+    """The engine takes the smallest number first."""
+    world, urgent = World(QUIET), World(QUIET)
+
+    world.watcher().consider(world.row)
+    urgent.watcher(sources=[Source(ae_title="*", priority="stat")]).consider(urgent.row)
+
+    assert urgent.priorities[0] < world.priorities[0]
