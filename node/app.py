@@ -10,7 +10,8 @@ from typing import Any
 from node import __version__
 from node.analysis import delivery_order
 from node.config import Config, OrthancPeer
-from node.dicom import orthanc, reader, sender
+from node.delivery import deliver
+from node.dicom import orthanc, reader
 from node.dicom.intake import Intake, read_row
 from node.dicom.listener import Listener
 from node.errors import DeliveryRefused, Misconfigured
@@ -181,14 +182,13 @@ class Node:
         back = [source] if source.startswith(ORTHANC) else []
         return [*back, *(d.name for d in self.config.destinations)]
 
-    def _send(self, name: str, files: Sequence[Path]) -> None:
+    def _send(self, name: str, files: Sequence[Path]) -> str:
         if name.startswith(ORTHANC):
             orthanc.push(self._peer(name.removeprefix(ORTHANC)), files)
-            return
+            return ""
         for destination in self.config.destinations:
             if destination.name == name:
-                sender.send(files, destination, self.config.listen.ae_title)
-                return
+                return deliver(files, destination, self.config.listen.ae_title)
         raise DeliveryRefused(f"destination {name!r} is no longer in the configuration")
 
     def _peer(self, name: str) -> OrthancPeer:

@@ -95,7 +95,8 @@ class Outbox:
     files_of : callable
         A study job's id to its result objects, in delivery order.
     send : callable
-        ``(destination name, files)``; raises DestinationUnavailable or DeliveryRefused.
+        ``(destination name, files)`` to what the destination got otherwise or not at all, in
+        words; raises DestinationUnavailable or DeliveryRefused.
     """
 
     rules: Deliver
@@ -105,7 +106,7 @@ class Outbox:
     ending_of: Callable[[str], str]
     destinations_of: Callable[[str], Sequence[str]]
     files_of: Callable[[str], Sequence[Path]]
-    send: Callable[[str, Sequence[Path]], None]
+    send: Callable[[str, Sequence[Path]], str]
 
     def put(self, study_uid: str, job_id: str) -> None:
         """Start a delivery to each destination; none at all ends the study here."""
@@ -141,7 +142,7 @@ class Outbox:
 
     def _try(self, this: Try) -> list[Any]:
         try:
-            self.send(this.destination, self.files_of(this.study_job))
+            message = self.send(this.destination, self.files_of(this.study_job))
         except DestinationUnavailable as error:
             age = (datetime.now(UTC) - datetime.fromisoformat(this.since)).total_seconds()
             delay = next_delay(this.attempt, age, self.rules)
@@ -151,7 +152,7 @@ class Outbox:
         except Exception as error:  # the worker's edge: a fault here must not hide the study
             log.exception("delivery failed", study_uid=this.study_uid)
             return ["refused", f"internal error ({type(error).__name__}): see the log", None]
-        return ["delivered", "", None]
+        return ["delivered", message, None]
 
     def _enqueue(self, this: Try, delay_s: float) -> None:
         self.desk.enqueue("deliver", this.job_id, *this, delay_s=delay_s)

@@ -76,14 +76,15 @@ def listening_process(root: Path) -> Iterator[tuple["subprocess.Popen[bytes]", i
         stdout=subprocess.DEVNULL,
     )
     try:
-        wait_for(lambda: _answers(port), what="the listener's process")
+        wait_for(lambda: answers(port), what="the listener's process")
         yield process, port
     finally:
         process.kill()
         process.wait(timeout=20)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Tell whether something listens on a loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

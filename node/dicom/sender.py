@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pynetdicom.sop_class import Verification
 
 from node.config import Destination
 from node.dicom import statuses
+from node.dicom.sent import Ladder, SendReport, Sent
 from node.dicom.transport import MAX_PDU, no_delay
 from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
 
@@ -24,46 +25,6 @@ _MAX_CONTEXTS = 128  # of one association: odd identifiers from 1 to 255, PS3.8 
 _META_TAGS = ["SOPClassUID", "SOPInstanceUID"]
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What became of one object.
-
-    Attributes
-    ----------
-    sop_instance_uid : str
-    status : int or None
-        The destination's answer; None when it was not asked, since it takes no such object.
-    """
-
-    sop_instance_uid: str
-    status: int | None
-
-    @property
-    def is_stored(self) -> bool:
-        """Stored, perhaps with a warning."""
-        return self.status is not None and statuses.is_stored(self.status)
-
-    @property
-    def meaning(self) -> str:
-        """The status in words."""
-        if self.status is None:
-            return "SOP class or transfer syntax not accepted"
-        return f"status 0x{self.status:04X}, {statuses.meaning(self.status)}"
-
-
-@dataclass
-class SendReport:
-    """What became of each object, in the order they were sent."""
-
-    destination: str
-    sent: list[Sent] = field(default_factory=list)
-
-    @property
-    def stored(self) -> int:
-        """How many the destination has."""
-        return sum(one.is_stored for one in self.sent)
 
 
 @dataclass(frozen=True)
@@ -81,6 +42,8 @@ def send(
     destination: Destination,
     calling_ae: str,
     progress: Progress | None = None,
+    *,
+    ladder: Ladder | None = None,
 ) -> SendReport:
     """Store objects at a destination, in the order given.
 
@@ -95,6 +58,10 @@ def send(
         This node's AE title.
     progress : callable (done, total), optional
         Called after every object.
+    ladder : Ladder, optional
+        What the destination accepts then decides what it gets, in one association: an object
+        on the ladder goes as the first class that is accepted, and what is not accepted at all
+        is left out and no refusal.
 
     Raises
     ------
@@ -108,14 +75,14 @@ def send(
     """
     objects = [_describe(source) for source in files]
     report = SendReport(destination.name)
-    for batch in _batches(objects):
-        contexts = [build_context(uid, syntax) for uid, syntax in _proposals(batch)]
+    for batch in _batches(objects, ladder):
+        contexts = [build_context(uid, syntax) for uid, syntax in _proposals(batch, ladder)]
         with _association(destination, calling_ae, contexts) as association:
             for one in batch:
-                report.sent.append(_store(association, one, destination))
+                report.sent.append(_store(association, one, destination, ladder))
                 if progress is not None:
                     progress(len(report.sent), len(objects))
-    refused = [one for one in report.sent if not one.is_stored]
+    refused = [s for s in report.sent if not s.is_stored and not (ladder and s.is_unknown)]
     if refused:
         lines = "; ".join(f"{one.sop_instance_uid}: {one.meaning}" for one in refused[:5])
         raise DeliveryRefused(
@@ -157,7 +124,7 @@ def _describe(source: Path | Dataset) -> _Object:
         raise InvalidInstance(f"{name} cannot be sent: {error}") from error
 
 
-def _proposals(objects: Sequence[_Object]) -> list[tuple[str, str]]:
+def _proposals(objects: Sequence[_Object], ladder: Ladder | None) -> list[tuple[str, str]]:
     """Return (SOP class, transfer syntax) for each context that these objects need.
 
     One syntax to a context, so that the destination accepts or refuses each for itself. What is
@@ -169,15 +136,18 @@ def _proposals(objects: Sequence[_Object]) -> list[tuple[str, str]]:
         found[one.sop_class_uid, one.syntax] = None
     for one in objects:
         if one.syntax in plain:
-            found.update({(one.sop_class_uid, syntax): None for syntax in plain})
+            lower = ladder.below(one.sop_class_uid) if ladder else ()
+            found.update(
+                {(uid, syntax): None for uid in (one.sop_class_uid, *lower) for syntax in plain}
+            )
     return list(found)
 
 
-def _batches(objects: Sequence[_Object]) -> Iterator[list[_Object]]:
+def _batches(objects: Sequence[_Object], ladder: Ladder | None) -> Iterator[list[_Object]]:
     """Cut a list, in order, so that each part needs no more contexts than one association has."""
     batch: list[_Object] = []
     for one in objects:
-        if batch and len(_proposals([*batch, one])) > _MAX_CONTEXTS:
+        if batch and len(_proposals([*batch, one], ladder)) > _MAX_CONTEXTS:
             yield batch
             batch = []
         batch.append(one)
@@ -201,7 +171,8 @@ def _association(destination: Destination, calling_ae: str, contexts: list[Any])
         max_pdu=MAX_PDU,
         evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
     )
-    if not association.is_established:
+    # A destination that accepts none of the contexts answers, and the association ends at once.
+    if not association.is_established and not association.rejected_contexts:
         raise DestinationUnavailable(_why_not(association, destination))
     try:
         yield association
@@ -212,29 +183,23 @@ def _association(destination: Destination, calling_ae: str, contexts: list[Any])
         association.release()
 
 
-def _store(association: Any, one: _Object, destination: Destination) -> Sent:
-    source = one.source
-    if isinstance(source, Path) and not _takes(association, one):
-        source = dcmread(source)  # to be converted
-    try:
-        answer = association.send_c_store(source)
-    except ValueError:
-        # No accepted context fits: the destination will never take this object.
-        return Sent(one.sop_instance_uid, None)
-    except RuntimeError as error:
-        raise DestinationUnavailable(f"{_where(destination)} closed the association") from error
-    if "Status" not in answer:
-        raise DestinationUnavailable(
-            f"{_where(destination)} broke off, or did not answer within "
-            f"{destination.timeout_s:g} s, while an object was sent: it will be tried again"
-        )
-    sent = Sent(one.sop_instance_uid, int(answer.Status))
-    if statuses.is_temporary(answer.Status):
-        raise DestinationUnavailable(
-            f"{_where(destination)} cannot take objects now ({sent.meaning}): "
-            "it will be tried again"
-        )
-    if not sent.is_stored or answer.Status != statuses.SUCCESS:
+def _store(association: Any, one: _Object, destination: Destination, ladder: Ladder | None) -> Sent:
+    """Store one object, as the first class of its ladder that the destination takes."""
+    accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+    classes = [one.sop_class_uid, *(ladder.below(one.sop_class_uid) if ladder else ())]
+    sent = Sent(one.sop_instance_uid, None, one.sop_class_uid, one.sop_class_uid)
+    for sop_class in classes:
+        if sop_class not in accepted:
+            continue
+        source = one.source
+        if ladder is not None and sop_class != one.sop_class_uid:
+            source = ladder.lower(_in_memory(source), sop_class)
+        elif not _takes(association, one):
+            source = _in_memory(source)  # to be converted
+        sent = replace(sent, status=_answer(association, source, destination), sent_as=sop_class)
+        if sent.status != statuses.CLASS_NOT_SUPPORTED:
+            break
+    if sent.status not in (None, statuses.SUCCESS):
         log.warning(
             "the destination did not simply accept an object",
             destination=destination.name,
@@ -242,6 +207,32 @@ def _store(association: Any, one: _Object, destination: Destination) -> Sent:
             answer=sent.meaning,
         )
     return sent
+
+
+def _answer(association: Any, source: Path | Dataset, destination: Destination) -> int | None:
+    """Send one data set and return the status; None when no accepted context fits it."""
+    try:
+        answer = association.send_c_store(source)
+    except ValueError:
+        return None
+    except RuntimeError as error:
+        raise DestinationUnavailable(f"{_where(destination)} closed the association") from error
+    if "Status" not in answer:
+        raise DestinationUnavailable(
+            f"{_where(destination)} broke off, or did not answer within "
+            f"{destination.timeout_s:g} s, while an object was sent: it will be tried again"
+        )
+    status = int(answer.Status)
+    if statuses.is_temporary(status):
+        raise DestinationUnavailable(
+            f"{_where(destination)} cannot take objects now (status 0x{status:04X}, "
+            f"{statuses.meaning(status)}): it will be tried again"
+        )
+    return status
+
+
+def _in_memory(source: Path | Dataset) -> Dataset:
+    return dcmread(source) if isinstance(source, Path) else source
 
 
 def _takes(association: Any, one: _Object) -> bool:

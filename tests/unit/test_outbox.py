@@ -80,9 +80,10 @@ def tried(error: Exception | None, rules: Deliver = RULES) -> Ledger:
     """Run one try whose sending raises ``error``, and return what was noted."""
     ledger = Ledger()
 
-    def send(_destination: str, _files: Sequence[Path]) -> None:
+    def send(_destination: str, _files: Sequence[Path]) -> str:
         if error:
             raise error
+        return "report sent as Comprehensive SR"
 
     outbox = Outbox(
         rules=rules,
@@ -99,10 +100,11 @@ def tried(error: Exception | None, rules: Deliver = RULES) -> Ledger:
 
 
 def test_a_delivered_result_ends_the_study() -> None:
-    """Success is noted, nothing more is handed in, and the study is done for its own reasons."""
+    """Success and what it got otherwise are noted; the study is done for its own reasons."""
     seen = tried(None)
 
     assert seen.rows["pacs"].state == "delivered"
+    assert seen.rows["pacs"].message == "report sent as Comprehensive SR"
     assert seen.ended == [("done", ("as found",))]
     assert not seen.enqueued
 

@@ -4,6 +4,7 @@ import pytest
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
 from node.results import LADDER, downgrade, read_report
+from tests.builders import part10
 from tests.results_study import small_study
 
 
@@ -16,7 +17,8 @@ def test_a_lower_class_has_the_same_content_and_another_identity(sop_class: str)
 
     assert lower.SOPClassUID == lower.file_meta.MediaStorageSOPClassUID == sop_class
     assert lower.SOPInstanceUID == lower.file_meta.MediaStorageSOPInstanceUID
-    assert lower.SOPInstanceUID == again.SOPInstanceUID != report.SOPInstanceUID
+    assert lower.SOPInstanceUID != report.SOPInstanceUID
+    assert part10(lower) == part10(again)
     assert read_report(lower) == read_report(report)
     assert lower.SeriesInstanceUID == report.SeriesInstanceUID
 
