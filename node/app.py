@@ -74,7 +74,9 @@ class Node:
     def start(self, *, listen: bool, work: bool) -> None:
         """Start the roles of this process; the web role is served by the caller."""
         if work:
-            self._worker = Worker(self.config.jobs_url, self._queues())
+            self._worker = Worker(
+                self.config.jobs_url, self._queues(), lease_s=self.config.work.lease_s
+            )
             self._worker.start()
         if listen:
             # The index is derived: what was stored just before a crash gets its rows now.

@@ -7,13 +7,19 @@ that does it. What runs is given from outside (`node.app`), so this file knows n
 """
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy import make_url
+
+from node.storage.leases import Leases
+
+log = structlog.get_logger()
 
 # Raised by hand when a story's steps change: DBOS's default, a hash of the source, would strand
 # every pending job at each upgrade.
@@ -130,22 +136,34 @@ class Desk:
 
 
 class Worker:
-    """Run the stories of some queues in this process, those cut off by a crash first."""
+    """Run the stories of some queues in this process, those cut off by a crash first.
 
-    def __init__(self, url: str, queues: tuple[Queue, ...], *, name: str = "local") -> None:
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL.
+    queues : tuple of Queue
+    lease_s : float
+        Silence (s) after which another worker counts as dead and its jobs are taken over.
+    """
+
+    def __init__(self, url: str, queues: tuple[Queue, ...], *, lease_s: float = 5.0) -> None:
         prepare(url)
         self._url = url
         self._queues = queues
-        self._name = name
+        self._lease_s = lease_s
+        self._leases = Leases(url, lease_s)
+        self._stopped = threading.Event()
+        self._watch = threading.Thread(target=self._take_over, name="leases", daemon=True)
 
     def start(self) -> None:
-        """Launch the engine; jobs this worker's name left unfinished go on at once."""
+        """Launch the engine; jobs that dead workers left unfinished go on at once."""
         DBOS(
             config=DBOSConfig(
                 name=APPLICATION_NAME,
                 system_database_url=self._url,
                 application_version=APPLICATION_VERSION,
-                executor_id=self._name,
+                executor_id=self._leases.worker,
                 serializer=DBOSPortableJSONSerializer(),
                 console_log_level="ERROR",
                 log_level="ERROR",
@@ -155,6 +173,7 @@ class Worker:
         for queue in self._queues:
             _register(queue)
         DBOS.listen_queues([q.name for q in self._queues])
+        self._leases.renew()  # before the first job: who holds one without a lease is dead
         DBOS.launch()
         for queue in self._queues:
             DBOS.register_queue(
@@ -163,10 +182,34 @@ class Worker:
                 polling_interval_sec=POLL_S,
                 on_conflict="always_update",
             )
+        self._watch.start()
 
     def stop(self, patience_s: int = 5) -> None:
         """Finish what runs within ``patience_s``; the rest goes on at the next start."""
+        self._stopped.set()
+        self._watch.join()
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=patience_s)
+        self._leases.release()
+
+    def _take_over(self) -> None:
+        """Renew the own lease, and hand the jobs of dead workers back to the queues.
+
+        Without its paid service DBOS recovers a worker's jobs only when a worker of the same name
+        starts. Its recovery is one guarded update for each job: of two that try, one wins, and a
+        worker that was only frozen stops at its next checkpoint.
+        """
+        while True:
+            try:
+                self._leases.renew()
+                running = DBOS.list_workflows(status="PENDING", load_input=False)
+                dead = {w.executor_id for w in running if w.executor_id} - self._leases.living()
+                if dead:
+                    log.warning("taking over the jobs of dead workers", workers=sorted(dead))
+                    DBOS._recover_pending_workflows(sorted(dead))
+            except Exception:
+                log.exception("the leases could not be looked at; it is tried again")
+            if self._stopped.wait(self._lease_s / 5):
+                return
 
 
 def _register(queue: Queue) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node.config.fields import BindAddress, Port, Section
+from node.config.fields import BindAddress, Port, Seconds, Section
 
 
 class Work(Section):
@@ -14,6 +14,7 @@ class Work(Section):
     studies_at_once: Annotated[int, Field(ge=1, le=64)] = 1
     deliveries_at_once: Annotated[int, Field(ge=1, le=64)] = 4
     threads: Annotated[int, Field(ge=0)] = 0
+    lease_s: Seconds = 5.0
     provider: Literal["auto", "cpu", "cuda"] = "auto"
 
 

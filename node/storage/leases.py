@@ -1,0 +1,101 @@
+"""Which workers are alive: each renews a row, by the clock of the database they share.
+
+The engine does not notice that another worker died; what tells is a lease that is not renewed. A
+worker of this very machine whose process is gone is known to be dead at once.
+"""
+
+import os
+import socket
+from uuid import uuid4
+
+from sqlalchemy import (
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+
+#: The database's own clock, in seconds: the clocks of several hosts differ.
+CLOCKS = {
+    "sqlite": "(julianday('now') * 86400.0)",
+    "postgresql": "extract(epoch from clock_timestamp())::float8",
+}
+
+metadata = MetaData()
+
+leases = Table(
+    "worker_leases",
+    metadata,
+    Column("worker", String(128), primary_key=True),
+    Column("host", String(64), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("renewed", Float(53), nullable=False),
+)
+
+
+class Leases:
+    """The leases of all workers, and this process's own.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL of the database that the workers share.
+    limit_s : float
+        A lease not renewed for longer (s) is a dead worker's. It has to exceed the longest stall
+        of a process; a false alarm costs a second run of the same work, not a wrong result.
+    """
+
+    def __init__(self, url: str, limit_s: float) -> None:
+        self._engine = create_engine(url)
+        self._now = literal_column(CLOCKS[self._engine.dialect.name], Float(53))
+        self._limit_s = limit_s
+        self._host = socket.gethostname()[:64]
+        #: Never used again, so that nobody mistakes a successor for its predecessor.
+        self.worker = f"{self._host}-{uuid4().hex[:12]}"
+        metadata.create_all(self._engine)
+
+    def renew(self) -> None:
+        """Say that this process lives; forget who has been silent for very long."""
+        own = leases.c.worker == self.worker
+        with self._engine.begin() as connection:
+            if connection.execute(update(leases).where(own).values(renewed=self._now)).rowcount:
+                return
+            long_ago = leases.c.renewed < self._now - 100 * self._limit_s
+            connection.execute(delete(leases).where(long_ago))
+            row = {"worker": self.worker, "host": self._host, "pid": os.getpid()}
+            connection.execute(insert(leases).values(**row, renewed=self._now))
+
+    def living(self) -> frozenset[str]:
+        """Return the workers that are alive."""
+        fresh = select(leases).where(leases.c.renewed > self._now - self._limit_s)
+        with self._engine.connect() as connection:
+            rows = connection.execute(fresh).all()
+        return frozenset(r.worker for r in rows if not self._is_gone(r.worker, r.host, r.pid))
+
+    def release(self) -> None:
+        """Give the own lease back: what this worker left undone is free for others."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(leases).where(leases.c.worker == self.worker))
+        self._engine.dispose()
+
+    def _is_gone(self, worker: str, host: str, pid: int) -> bool:
+        """Tell whether a worker of this host has no process; a reused pid only delays the news."""
+        if host != self._host or worker == self.worker:
+            return False
+        if pid == os.getpid():  # a container's first process has the same number every time
+            return True
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # there, under another user
+            return False
+        return False
