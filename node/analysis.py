@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from node import __version__, results
 from node.config import Report
 from node.dicom import reader
+from node.dicom.decoder import Decoder
 from node.errors import InvalidInstance, Misconfigured, NotAssessable
 from node.inference import pipeline
 from node.inference.runtime import ModelStore
@@ -92,10 +93,11 @@ def load(taken: Taken, choice: SeriesChoice) -> tuple[dict[Role, Volume], dict[s
         Images whose pixels cannot be decoded; each costs only itself.
     """
     left_out: dict[str, str] = {}
-    volumes = {
-        role: reader.load_volume(role, candidate, taken.files, left_out)
-        for role, candidate in choice.chosen.items()
-    }
+    with Decoder() as decoder:
+        volumes = {
+            role: reader.load_volume(role, candidate, taken.files, left_out, decoder)
+            for role, candidate in choice.chosen.items()
+        }
     return {role: volume for role, volume in volumes.items() if volume.slices}, left_out
 
 

@@ -1,31 +1,22 @@
 """Decode the pixels of a candidate into a volume.
 
-Syntaxes and their decoders, all through pydicom's pixel API: implicit and explicit VR and RLE
-(pydicom), JPEG lossless (gdcm), JPEG-LS (pyjpegls), JPEG 2000 and HTJ2K (pylibjpeg-openjpeg).
+Compressed pixels are decoded in another process (`node.dicom.decoder`). Native ones are numbers
+already: numpy looks at them in place, after their count was checked, and nothing can crash.
 """
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import iter_pixels
-from pydicom.uid import (
-    JPEG2000,
-    UID,
-    JPEG2000Lossless,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
+from pydicom.uid import UID
 
-from node.dicom.attributes import UNREADABLE, Attributes, frame_attributes
+from node.dicom.attributes import Attributes, frame_attributes
+from node.dicom.decoder import Decoder
+from node.dicom.frames import decode
 from node.dicom.header import read_header
 from node.errors import InvalidInstance
 from node.spine.anatomy import Role
@@ -34,25 +25,13 @@ from node.spine.facts import FrameFacts
 from node.spine.geometry import Image
 from node.spine.volume import Slice, Volume, ordered
 
-log = structlog.get_logger()
-
-# Left to itself pydicom tries gdcm first, which aborts the process on corrupt JPEG-LS and
-# JPEG 2000, and pylibjpeg-rle, which panics past `except Exception`. These refuse properly.
-_PLUGIN = {
-    RLELossless: "pydicom",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
-    JPEG2000Lossless: "pylibjpeg",
-    JPEG2000: "pylibjpeg",
-}
-_DELIMITER = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
-
 
 def load_volume(
     role: Role,
     candidate: Candidate,
     files: Mapping[str, Path],
     left_out: MutableMapping[str, str] | None = None,
+    decoder: Decoder | None = None,
 ) -> Volume:
     """Decode a candidate's images and order them by geometry.
 
@@ -64,6 +43,8 @@ def load_volume(
     files : dict of SOPInstanceUID to Path
     left_out : dict of SOPInstanceUID to reason, optional
         Gets what cannot be decoded; without it the first such image is an error.
+    decoder : Decoder, optional
+        For compressed pixels, shared by the series of a study; without it one is made.
 
     Returns
     -------
@@ -76,6 +57,9 @@ def load_volume(
     InvalidInstance
         When a file is missing or its pixels cannot be decoded; names the file and its syntax.
     """
+    if decoder is None:
+        with Decoder() as own:
+            return load_volume(role, candidate, files, left_out, own)
     by_file: dict[str, list[FrameFacts]] = {}
     for frame in candidate.frames:
         by_file.setdefault(frame.sop_instance_uid, []).append(frame)
@@ -85,14 +69,14 @@ def load_volume(
         try:
             if uid not in files:
                 raise InvalidInstance(f"the file of image {uid} is missing")
-            dataset = _read(files[uid])
-            decoded = list(_slices(files[uid], dataset, frames))
+            header = read_header(files[uid])
+            decoded = list(_slices(files[uid], header, frames, decoder))
         except InvalidInstance as error:
             if left_out is None:
                 raise
             left_out[uid] = str(error)
             continue
-        is_inverted = Attributes(dataset).text("PhotometricInterpretation") == "MONOCHROME1"
+        is_inverted = Attributes(header).text("PhotometricInterpretation") == "MONOCHROME1"
         (inverted if is_inverted else bright).extend(decoded)
     if inverted:
         # One value for the whole series, so that its slices keep the same scale.
@@ -101,43 +85,40 @@ def load_volume(
     return ordered(role, candidate.series_uid, candidate.frame_of_reference_uid, bright)
 
 
-def _read(path: Path) -> Dataset:
-    """Read a whole file, coping with encapsulated pixels whose closing delimiter is lost."""
-    read_header(path)
-    raw = path.read_bytes()
-    dataset = dcmread(BytesIO(raw))
-    if "PixelData" not in dataset:
-        dataset = dcmread(BytesIO(raw + _DELIMITER))
-        log.warning("sequence delimiter after the pixels is missing", file=path.name)
-    if "PixelData" not in dataset:
-        raise InvalidInstance(f"{path.name}: no pixel data")
-    return dataset
-
-
-def _slices(path: Path, dataset: Dataset, frames: Sequence[FrameFacts]) -> Iterator[Slice]:
-    syntax = dataset.file_meta.TransferSyntaxUID
+def _slices(
+    path: Path, header: Dataset, frames: Sequence[FrameFacts], decoder: Decoder
+) -> Iterator[Slice]:
     wanted = sorted(frames, key=lambda f: f.frame_number or 1)
-    attributes = dict(frame_attributes(dataset))
+    attributes = dict(frame_attributes(header))
+    syntax = UID(header.file_meta.TransferSyntaxUID)
     try:
-        indices = [(f.frame_number or 1) - 1 for f in wanted]
-        decoded = iter_pixels(dataset, indices=indices, decoding_plugin=_PLUGIN.get(syntax, ""))
-        for frame, stored in zip(wanted, decoded, strict=True):
+        for frame, stored in zip(wanted, _stored(path, header, wanted, decoder), strict=True):
             pixels = _modality_values(stored, attributes[frame.frame_number])
             if frame.plane is None or pixels.shape != (frame.plane.rows, frame.plane.columns):
-                raise ValueError(f"the pixels have the shape {pixels.shape}")
+                raise InvalidInstance(f"the pixels have the shape {pixels.shape}")
             yield Slice(frame.plane, pixels, frame.sop_instance_uid, frame.frame_number)
-    except (*UNREADABLE, RuntimeError, MemoryError) as error:
+    except InvalidInstance as error:
         raise InvalidInstance(
-            f"{path.name}: the pixels ({UID(syntax).name}) cannot be decoded: {_one_line(error)}"
+            f"{path.name}: the pixels ({syntax.name}) cannot be decoded: {error}"
         ) from error
+
+
+def _stored(
+    path: Path, header: Dataset, frames: Sequence[FrameFacts], decoder: Decoder
+) -> Iterable[NDArray[Any]]:
+    indices = [(f.frame_number or 1) - 1 for f in frames]
+    if not UID(header.file_meta.TransferSyntaxUID).is_encapsulated:
+        return decode(path, indices)
+    plane = frames[0].plane
+    return decoder.frames(path, indices, (plane.rows, plane.columns) if plane else (0, 0))
 
 
 def _modality_values(stored: NDArray[Any], attributes: Attributes) -> Image:
     """Apply RescaleSlope and RescaleIntercept (PS3.3 C.11.1), ignoring senseless ones."""
     slope = attributes.number("RescaleSlope") or 1.0
     intercept = attributes.number("RescaleIntercept") or 0.0
-    return np.asarray(stored * slope + intercept, dtype=np.float32)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    with np.errstate(over="ignore"):
+        values = np.asarray(stored * slope + intercept, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise InvalidInstance(f"a RescaleSlope of {slope:g} leaves no finite values")
+    return values
