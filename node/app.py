@@ -23,6 +23,7 @@ from node.spine import series
 from node.spine.anatomy import LEVELS, Role
 from node.storage.archive import Archive
 from node.storage.index import DeliveryRow, Index, StudyRow
+from node.storage.quarantine import Quarantine
 from node.study import StudyStory
 from node.watch import Watcher
 
@@ -43,7 +44,10 @@ class Node:
         self.archive = Archive(config.data_dir / "archive", config.listen.min_free_mb)
         self.index = Index(config.index_url)
         self.desk = Desk(config.jobs_url)
-        self.listener = Listener(config.listen, self.archive, self.index)
+        self.quarantine = Quarantine(config.data_dir / "quarantine", config.quarantine.max_mb)
+        self.listener = Listener(
+            config.listen, self.archive, self.index, config.sources, self.quarantine
+        )
         self.watcher = Watcher(
             times=config.complete,
             index=self.index,
@@ -65,7 +69,7 @@ class Node:
         )
         self.pull = Pull(
             desk=self.desk,
-            intake=Intake(self.archive, self.index, config.listen.max_object_mb),
+            intake=Intake(self.archive, self.index, config.listen.max_object_mb, self.quarantine),
             peer_of=self._peer,
             consider=self.watcher.settled,
         )

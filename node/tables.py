@@ -16,6 +16,7 @@ from node.results.wording import DISCLAIMER, certainty
 from node.spine.anatomy import LEVELS, Grade
 from node.spine.findings import Finding, StudyFindings
 from node.storage.index import DeliveryRow, StudyRow
+from node.storage.quarantine import Entry
 from node.web.view import MARKS
 
 GRADE_STYLE = {Grade.NORMAL_MILD: "green", Grade.MODERATE: "yellow", Grade.SEVERE: "bold red"}
@@ -72,6 +73,23 @@ def work_list(rows: Sequence[StudyRow]) -> Table:
             _time(row.last_received),
             row.source,
             "; ".join(row.reasons),
+        )
+    return table
+
+
+def quarantine(entries: Sequence[Entry]) -> Table:
+    """Return what is in quarantine, newest first."""
+    table = Table(box=box.SIMPLE_HEAVY)
+    for name in ("when (UTC)", "from", "why", "bytes", "study, instance", "SHA-256"):
+        table.add_column(name, overflow="fold")
+    for entry in entries:
+        table.add_row(
+            _time(datetime.fromisoformat(entry.when)),
+            Text(entry.source),
+            Text(entry.reason),
+            f"{entry.bytes:,}",
+            "\n".join(filter(None, (entry.study_uid, entry.sop_instance_uid))) or "not readable",
+            entry.sha256,
         )
     return table
 

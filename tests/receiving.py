@@ -17,11 +17,12 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
-from node.config import Listen
+from node.config import Listen, Source
 from node.dicom.limits import check
 from node.dicom.listener import Listener
 from node.storage.archive import Archive
 from node.storage.index import Index
+from node.storage.quarantine import Quarantine
 from tests.waiting import free_port, wait_for
 
 #: Without TCP_NODELAY Debian's DCMTK waits 40 ms for each answer.
@@ -37,6 +38,7 @@ class Node:
     index: Index
     root: Path
     port: int
+    quarantine: Quarantine
 
     def datasets(self) -> list[bytes]:
         """Return the data set of every file in the archive, sorted."""
@@ -48,15 +50,16 @@ class Node:
 
 
 @contextmanager
-def listening(root: Path, **settings: Any) -> Iterator[Node]:
+def listening(root: Path, sources: Sequence[Source] = (), **settings: Any) -> Iterator[Node]:
     """Run a listener on a free port; keyword arguments are settings of `config.Listen`."""
     options = Listen(**{"port": free_port(), "min_free_mb": 10, **settings})
     archive = Archive(root / "archive", options.min_free_mb)
     index = Index(f"sqlite:///{root}/index.sqlite")
-    listener = Listener(options, archive, index)
+    quarantine = Quarantine(root / "quarantine", 64)
+    listener = Listener(options, archive, index, sources, quarantine)
     listener.start()
     try:
-        yield Node(listener, archive, index, root, options.port)
+        yield Node(listener, archive, index, root, options.port, quarantine)
     finally:
         listener.stop()
         index.close()

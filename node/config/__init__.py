@@ -9,17 +9,21 @@ from node.config.loading import PREFIX, Config, load
 from node.config.receiving import Complete, Listen, Source, source_of
 from node.config.running import Web, Work
 from node.config.sending import Deliver, Destination, OrthancPeer, Report
+from node.config.trust import Audit, Quarantine, Tls
 
 __all__ = [
     "PREFIX",
+    "Audit",
     "Complete",
     "Config",
     "Deliver",
     "Destination",
     "Listen",
     "OrthancPeer",
+    "Quarantine",
     "Report",
     "Source",
+    "Tls",
     "Web",
     "Work",
     "load",

@@ -34,9 +34,15 @@ def _dicom_address(text: str) -> str:
     return f"{_ae_title(title)}@{host}:{port}"
 
 
+def _network(text: str) -> str:
+    ipaddress.ip_network(text)  # strict: 10.0.0.5/24 is more likely a mistake than a network
+    return text
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 SourceName = Annotated[str, AfterValidator(_source)]
 DicomAddress = Annotated[str, AfterValidator(_dicom_address)]
+Network = Annotated[str, AfterValidator(_network)]
 BindAddress = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]

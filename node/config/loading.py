@@ -18,6 +18,7 @@ from pydantic_settings import (
 from node.config.receiving import Complete, Listen, Source
 from node.config.running import Web, Work
 from node.config.sending import Deliver, Destination, OrthancPeer, Report
+from node.config.trust import Audit, Quarantine, Tls
 from node.errors import Misconfigured
 
 PREFIX = "LUMBAR_"
@@ -44,6 +45,9 @@ class Config(BaseSettings):
     work: Work = Work()
     web: Web = Web()
     report: Report = Report()
+    tls: Tls = Tls()
+    audit: Audit = Audit()
+    quarantine: Quarantine = Quarantine()
     destinations: tuple[Destination, ...] = ()
     orthanc: tuple[OrthancPeer, ...] = ()
 
@@ -80,6 +84,17 @@ class Config(BaseSettings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the name {', '.join(map(repr, twice))} is used more than once")
+        return peers
+
+    @field_validator("destinations")
+    @classmethod
+    def _tls_is_set_up(
+        cls, peers: tuple[Destination, ...], info: ValidationInfo
+    ) -> tuple[Destination, ...]:
+        tls = info.data.get("tls")
+        secured = [peer.name for peer in peers if peer.tls]
+        if secured and tls is not None and tls.ca_file is None:
+            raise ValueError(f"{', '.join(secured)}: tls needs [tls] ca_file, to know the peer by")
         return peers
 
     @classmethod

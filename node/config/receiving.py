@@ -9,6 +9,7 @@ from node.config.fields import (
     AETitle,
     BindAddress,
     DicomAddress,
+    Network,
     Port,
     Seconds,
     Section,
@@ -25,6 +26,8 @@ class Listen(Section):
     require_called_ae: bool = True
     calling_ae: tuple[AETitle, ...] = ()
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 10
+    max_per_address: Annotated[int, Field(ge=0)] = 0
+    max_per_minute: Annotated[int, Field(ge=0)] = 0
     network_timeout_s: Seconds = 60.0
     min_free_mb: Annotated[int, Field(ge=0)] = 2048
     max_object_mb: Annotated[int, Field(ge=1)] = 512
@@ -51,6 +54,7 @@ class Source(Section):
     """What holds for studies of one sender: a calling AE title, ``orthanc:NAME``, or ``*``."""
 
     ae_title: SourceName
+    addresses: tuple[Network, ...] = ()
     ignore: bool = False
     priority: Literal["stat", "routine"] = "routine"
     ask: DicomAddress | None = None

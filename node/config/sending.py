@@ -16,6 +16,8 @@ class Destination(Section):
     port: Port
     ae_title: AETitle
     timeout_s: Seconds = 30.0
+    tls: bool = False
+    tls_name: str = ""
 
 
 class OrthancPeer(Section):

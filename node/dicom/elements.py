@@ -74,7 +74,8 @@ class Walk:
         self._bytes = part10
         self._at = offset
         self._wanted = wanted
-        self._found: dict[int, Element] = {}
+        #: The wanted elements that were passed so far; after a fault, those before it.
+        self.found: dict[int, Element] = {}
         self._total = 0
         self._stack = [_Level(len(part10), implicit=implicit, is_sequence=False, is_open=False)]
 
@@ -93,7 +94,7 @@ class Walk:
                 if level.is_open:
                     raise self._error("a sequence or item has no end")
                 if len(stack) == 1:
-                    return self._found
+                    return self.found
                 stack.pop()
             elif level.is_sequence:
                 self._item(level)
@@ -134,9 +135,9 @@ class Walk:
         else:
             self._skip(level, tag, length)
         if len(self._stack) == 1 and tag in self._wanted:
-            if tag in self._found:
+            if tag in self.found:
                 raise self._error(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is there twice")
-            self._found[tag] = Element(start, length, is_pixels)
+            self.found[tag] = Element(start, length, is_pixels)
 
     def _is_sequence(self, tag: int, vr: bytes, length: int, *, implicit: bool) -> bool:
         if vr == b"SQ":

@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 
 import structlog
 
-from node.dicom.limits import InstanceFacts, check, check_file, uid
+from node.dicom.limits import InstanceFacts, check, check_file, names, names_in_file, uid
+from node.errors import InvalidInstance
 from node.spine.instances import InstanceRow, StoredFile
 
 log = structlog.get_logger()
@@ -53,6 +54,21 @@ class Index(Protocol):
         """Add a row, or say what stands against it."""
 
 
+class Quarantine(Protocol):
+    """Where refused instances are set aside."""
+
+    def keep(
+        self,
+        what: Path | bytes,
+        reason: str,
+        source: str,
+        *,
+        study_uid: str | None = None,
+        sop_instance_uid: str | None = None,
+    ) -> object:
+        """Keep contents with their reason; never raises."""
+
+
 class Intake:
     """Checks instances and hands them to the archive and the index.
 
@@ -62,11 +78,20 @@ class Intake:
         An `Archive` and an `Index`.
     max_object_mb : int
         Largest instance (MiB) that is taken.
+    quarantine : Quarantine, optional
+        Gets what is refused, and what came under a UID that other contents have.
     """
 
-    def __init__(self, archive: Archive, index: Index, max_object_mb: int) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        index: Index,
+        max_object_mb: int,
+        quarantine: Quarantine | None = None,
+    ) -> None:
         self._archive = archive
         self._index = index
+        self._quarantine = quarantine
         self.max_bytes = max_object_mb << 20
 
     def open(self, header: bytes) -> IncomingFile:
@@ -86,10 +111,13 @@ class Intake:
         try:
             facts = check_file(file.path, max_bytes=self.max_bytes)
             stored = file.commit()
+        except InvalidInstance as error:
+            self._set_aside(file.path, str(error), source)
+            raise
         finally:
             file.discard()
         row = row_of(stored, facts, source)
-        return row, self._add(row)
+        return row, self._add(row, stored.path)
 
     def receive(self, part10: bytes, source: str) -> tuple[InstanceRow, Outcome]:
         """Take a whole DICOM file, for example one that was pulled from an Orthanc.
@@ -101,7 +129,11 @@ class Intake:
         DiskFull
             When it would pass the watermark.
         """
-        facts = check(part10, max_bytes=self.max_bytes)
+        try:
+            facts = check(part10, max_bytes=self.max_bytes)
+        except InvalidInstance as error:
+            self._set_aside(part10, str(error), source)
+            raise
         header = part10_header(
             facts.sop_class_uid, facts.sop_instance_uid, facts.transfer_syntax_uid
         )
@@ -113,7 +145,13 @@ class Intake:
             raise
         return self.finish(file, source)
 
-    def _add(self, row: InstanceRow) -> Outcome:
+    def _set_aside(self, what: Path | bytes, reason: str, source: str) -> None:
+        if self._quarantine is None:
+            return
+        study, instance = names_in_file(what) if isinstance(what, Path) else names(what)
+        self._quarantine.keep(what, reason, source, study_uid=study, sop_instance_uid=instance)
+
+    def _add(self, row: InstanceRow, path: Path) -> Outcome:
         outcome = self._index.add_instance(row)
         if outcome == "conflict":
             log.warning(
@@ -123,6 +161,14 @@ class Intake:
                 source=row.source,
                 sha256=row.sha256,
             )
+            if self._quarantine is not None:
+                self._quarantine.keep(
+                    path,
+                    "another instance has this SOP Instance UID: the first is used, not this one",
+                    row.source,
+                    study_uid=row.study_uid,
+                    sop_instance_uid=row.sop_instance_uid,
+                )
         return outcome
 
 

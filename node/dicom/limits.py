@@ -129,6 +129,36 @@ def check(part10: Buffer, *, max_bytes: int = MAX_PIXELS) -> InstanceFacts:
     return facts
 
 
+def names_in_file(path: Path) -> tuple[str | None, str | None]:
+    """Return what `names` does; the file is mapped, not read into memory."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            return None, None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as part10:
+            return names(part10)
+
+
+def names(part10: Buffer) -> tuple[str | None, str | None]:
+    """Return Study and SOP Instance UID of bytes that were refused, as far as they are legal."""
+    found: dict[int, Element] = {}
+    try:
+        meta, offset = read_meta(part10)
+        implicit = _uid(part10, meta, 0x00020010) == _IMPLICIT
+        walk = Walk(part10, offset, frozenset(_NAMES), implicit=implicit)
+        found = walk.found
+        walk.run()
+    except InvalidInstance:
+        pass  # what was found before the fault is what there is
+    return _uid_if_legal(part10, found, _STUDY), _uid_if_legal(part10, found, _SOP_INSTANCE)
+
+
+def _uid_if_legal(part10: Buffer, found: dict[int, Element], tag: int) -> str | None:
+    try:
+        return _uid(part10, found, tag)
+    except InvalidInstance:
+        return None
+
+
 def uid(text: str, name: str = "UID") -> str:
     """Return ``text`` when it is a legal UID (PS3.5 section 9.1), else raise `InvalidInstance`."""
     if len(text) > 64 or not _UID.fullmatch(text):

@@ -8,14 +8,16 @@ answers and why is in the table of `node.dicom.statuses`.
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from pynetdicom import AE, _config, evt
 
-from node.config import Listen
+from node.config import Listen, Source
 from node.dicom import statuses
-from node.dicom.intake import Archive, Index, Intake
+from node.dicom.admission import Gate
+from node.dicom.intake import Archive, Index, Intake, Quarantine
 from node.dicom.limits import ClassMismatch
 from node.dicom.negotiation import KEPT_CLASSES, ignored_contexts, kept_contexts
 from node.dicom.spool import Spool, SpoolingProvider
@@ -35,11 +37,23 @@ class Listener:
     settings : config.Listen
     archive, index
         Where instances go, an `intake.Archive` and an `intake.Index`.
+    sources : sequence of config.Source
+        Where its senders may come from.
+    quarantine : intake.Quarantine, optional
+        Where refused instances go.
     """
 
-    def __init__(self, settings: Listen, archive: Archive, index: Index) -> None:
+    def __init__(
+        self,
+        settings: Listen,
+        archive: Archive,
+        index: Index,
+        sources: Sequence[Source] = (),
+        quarantine: Quarantine | None = None,
+    ) -> None:
         self._settings = settings
-        self._intake = Intake(archive, index, settings.max_object_mb)
+        self._gate = Gate(settings, sources)
+        self._intake = Intake(archive, index, settings.max_object_mb, quarantine)
         self._server: Any = None
         self._lock = threading.Lock()
         self._studies: dict[Any, set[str]] = {}  # association -> studies it has sent
@@ -111,8 +125,6 @@ class Listener:
     def _application_entity(self) -> Any:
         settings = self._settings
         ae = AE(ae_title=settings.ae_title)
-        ae.require_called_aet = settings.require_called_ae
-        ae.require_calling_aet = list(settings.calling_ae)
         ae.maximum_associations = settings.max_associations
         ae.maximum_pdu_size = MAX_PDU
         ae.network_timeout = settings.network_timeout_s
@@ -125,13 +137,27 @@ class Listener:
         event.assoc.dimse = SpoolingProvider(event.assoc, self._intake)
 
     def _on_requested(self, event: Any) -> None:
-        """Accept the classes that are only ignored, if they are to be."""
+        """Let the peer in or not; accept the classes that are only ignored, if they are to be."""
+        if not self._let_in(event.assoc):
+            return
         if self._settings.accept_and_ignore:
             event.assoc.acceptor.supported_contexts += ignored_contexts(
                 event.assoc.requestor.requested_contexts
             )
 
+    def _let_in(self, association: Any) -> bool:
+        request, address = association.requestor.primitive, association.requestor.address
+        calling, called = request.calling_ae_title, request.called_ae_title
+        refusal = self._gate.enter(association, calling, called, address)
+        if refusal is None:
+            return True
+        log.warning("association refused", why=refusal.why, calling_ae=calling, address=address)
+        association.acse.send_reject(refusal.result, refusal.source, refusal.reason)
+        association.kill()
+        return False
+
     def _on_close(self, event: Any) -> None:
+        self._gate.leave(event.assoc)
         event.assoc.dimse.drop()
         if event.assoc.requestor.primitive is None:
             # A mere TCP probe: pynetdicom would wait for its A-ASSOCIATE until the timeout, and
@@ -141,7 +167,9 @@ class Listener:
             self._studies.pop(event.assoc, None)
 
     def _on_rejected(self, event: Any) -> None:
-        log.warning("association refused", **_peer(event.assoc))
+        # The gate refuses for itself; what pynetdicom refuses is one association too many.
+        why = f"{self._settings.max_associations} associations are open: listen.max_associations"
+        log.warning("association refused", why=why, **_peer(event.assoc))
 
     def _on_store(self, event: Any) -> int:
         """Answer one C-STORE request."""

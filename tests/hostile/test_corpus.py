@@ -91,9 +91,15 @@ def test_a_pdu_of_4_gib_is_not_believed(node: Node, kind: int) -> None:
 
 
 def test_nothing_was_written_outside_the_archive(node: Node) -> None:
-    """After the whole corpus the folder holds the archive and the index, nothing else."""
+    """After the whole corpus the folder holds archive, quarantine and index, nothing else."""
     names = {path.name for path in node.root.iterdir()}
-    assert names <= {"archive", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm"}
+    assert names <= {
+        "archive",
+        "quarantine",
+        "index.sqlite",
+        "index.sqlite-wal",
+        "index.sqlite-shm",
+    }
     assert {path.name for path in (node.root / "archive").iterdir()} == {"objects", "incoming"}
     assert not Path("/tmp/lumbar-hostile").exists()  # noqa: S108 - a name from the corpus
     assert node.listener.counts.get("failed", 0) == 0
