@@ -100,7 +100,7 @@ def test_a_decoder_that_hangs_is_ended(
     decoder.frames(good, [0], SHAPE)
     os.kill(_pid(decoder), signal.SIGSTOP)
     monkeypatch.setattr(decoding, "WALL_S", 0.5)
-    with pytest.raises(InvalidInstance, match="more than 0.5 s"):
+    with pytest.raises(InvalidInstance, match=r"more than 0\.5 s"):
         decoder.frames(good, [0], SHAPE)
     monkeypatch.undo()
     assert len(decoder.frames(good, [0], SHAPE)) == 1
