@@ -9,12 +9,30 @@ import sys
 
 import typer
 
-from node.commands import analysing, checking, network, quarantine, running, studies
+from node.commands import (
+    analysing,
+    checking,
+    database,
+    network,
+    quarantine,
+    running,
+    studies,
+)
 from node.commands.shell import DONE, FAILED, WRONG_USE, app, print_error
 from node.errors import LumbarError, Misconfigured
 
 # Importing a file of commands adds them to the application.
-__all__ = ["analysing", "app", "checking", "main", "network", "quarantine", "running", "studies"]
+__all__ = [
+    "analysing",
+    "app",
+    "checking",
+    "database",
+    "main",
+    "network",
+    "quarantine",
+    "running",
+    "studies",
+]
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ HOMES = {
     "pynetdicom": {"dicom"},
     "orthanc_api_client": {"dicom/orthanc.py"},
     "sqlalchemy": {"storage", "jobs.py"},
+    "alembic": {"storage"},
     "fastapi": {"web"},
     "PIL": {"results"},
     "scipy": {"phantom"},

@@ -17,13 +17,13 @@ from sqlalchemy.engine import Engine, make_url
 
 from node.errors import Rejected
 from node.spine.instances import InstanceRow, StoredFile, input_hash
+from node.storage.schema import migrate
 from node.storage.tables import (
     REOPENED,
     TRANSITIONS,
     conflicts,
     deliveries,
     instances,
-    metadata,
     studies,
 )
 
@@ -88,13 +88,13 @@ class Index:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-        self._writer = self._engine.execution_options(writes=True)
+        self._writer = engine_of(url)
+        self._engine = self._writer.execution_options(writes=False)
         # Both dialects know INSERT ... ON CONFLICT, by the same names.
         self._insert: Any = (
             sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
         )
-        metadata.create_all(self._writer)
+        migrate(self._writer)
 
     def close(self) -> None:
         """Close every connection."""
@@ -291,13 +291,14 @@ def _study(row: Any) -> StudyRow:
     return StudyRow(**values)
 
 
-def _engine(url: str) -> Engine:
+def engine_of(url: str) -> Engine:
+    """Return an engine whose transactions write."""
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     engine = create_engine(url, connect_args={"timeout": 30})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin)
-    return engine
+    return engine.execution_options(writes=True)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

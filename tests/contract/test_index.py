@@ -13,7 +13,6 @@ from sqlalchemy import create_engine, text
 from node.errors import InvalidInstance
 from node.spine.instances import InstanceRow, StoredFile
 from node.storage.index import Index
-from node.storage.tables import metadata
 from tests.builders import uid
 from tests.postgres_server import PostgresServer
 
@@ -65,7 +64,9 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql")
         engine = create_engine(url)
-        metadata.drop_all(engine)
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
         engine.dispose()
     made = Index(url)
     yield made
