@@ -194,7 +194,7 @@ class Node:
             return ""
         for destination in self.config.destinations:
             if destination.name == name:
-                return deliver(files, destination, self.config.listen.ae_title)
+                return deliver(files, destination, self.config.listen.ae_title, self.config.tls)
         raise DeliveryRefused(f"destination {name!r} is no longer in the configuration")
 
     def _peer(self, name: str) -> OrthancPeer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 
-from node.config import Destination
+from node.config import Destination, Tls
 from node.dicom import sender
 from node.dicom.sent import Ladder, Sent
 from node.errors import DeliveryRefused
@@ -15,7 +15,9 @@ from node.results import LADDER, downgrade
 _LADDER = Ladder(LADDER, downgrade)
 
 
-def deliver(files: Sequence[Path], destination: Destination, calling_ae: str) -> str:
+def deliver(
+    files: Sequence[Path], destination: Destination, calling_ae: str, tls: Tls | None = None
+) -> str:
     """Send a result set, the report as the best class that the destination accepts.
 
     What it does not accept is left out: that is no failure as long as it has the captures or the
@@ -28,6 +30,8 @@ def deliver(files: Sequence[Path], destination: Destination, calling_ae: str) ->
     destination : config.Destination
     calling_ae : str
         This node's AE title.
+    tls : config.Tls, optional
+        The files for a destination that wants TLS.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def deliver(files: Sequence[Path], destination: Destination, calling_ae: str) ->
     DeliveryRefused
         When it takes neither captures nor report, or refused an object for good.
     """
-    sent = sender.send(files, destination, calling_ae, ladder=_LADDER).sent
+    sent = sender.send(files, destination, calling_ae, ladder=_LADDER, tls=tls).sent
     shown = {*LADDER, SecondaryCaptureImageStorage}
     if not any(one.is_stored and one.sop_class_uid in shown for one in sent):
         raise DeliveryRefused(

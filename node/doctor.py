@@ -86,7 +86,7 @@ def _models(config: Config) -> str:
 
 
 def _echo(config: Config, destination: Destination) -> str:
-    sender.echo(destination, config.listen.ae_title)
+    sender.echo(destination, config.listen.ae_title, config.tls)
     return "answers"
 
 

@@ -13,9 +13,10 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.sop_class import Verification
 
-from node.config import Destination
+from node.config import Destination, Tls
 from node.dicom import statuses
 from node.dicom.sent import Ladder, SendReport, Sent
+from node.dicom.tls import client_context
 from node.dicom.transport import MAX_PDU, no_delay
 from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
 
@@ -44,6 +45,7 @@ def send(
     progress: Progress | None = None,
     *,
     ladder: Ladder | None = None,
+    tls: Tls | None = None,
 ) -> SendReport:
     """Store objects at a destination, in the order given.
 
@@ -62,6 +64,8 @@ def send(
         What the destination accepts then decides what it gets, in one association: an object
         on the ladder goes as the first class that is accepted, and what is not accepted at all
         is left out and no refusal.
+    tls : config.Tls, optional
+        The files for a destination that wants TLS.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def send(
     report = SendReport(destination.name)
     for batch in _batches(objects, ladder):
         contexts = [build_context(uid, syntax) for uid, syntax in _proposals(batch, ladder)]
-        with _association(destination, calling_ae, contexts) as association:
+        with _association(destination, calling_ae, contexts, tls) as association:
             for one in batch:
                 report.sent.append(_store(association, one, destination, ladder))
                 if progress is not None:
@@ -92,15 +96,16 @@ def send(
     return report
 
 
-def echo(destination: Destination, calling_ae: str) -> None:
-    """Ask a destination whether it is there (C-ECHO).
+def echo(destination: Destination, calling_ae: str, tls: Tls | None = None) -> None:
+    """Ask a destination whether it is there (C-ECHO), over TLS when it is to be.
 
     Raises
     ------
     DestinationUnavailable
         When it does not say yes.
     """
-    with _association(destination, calling_ae, [build_context(Verification)]) as association:
+    contexts = [build_context(Verification)]
+    with _association(destination, calling_ae, contexts, tls) as association:
         if not association.accepted_contexts:
             raise DestinationUnavailable(f"{destination.name} does not support C-ECHO")
         answer = association.send_c_echo()
@@ -156,8 +161,11 @@ def _batches(objects: Sequence[_Object], ladder: Ladder | None) -> Iterator[list
 
 
 @contextmanager
-def _association(destination: Destination, calling_ae: str, contexts: list[Any]) -> Iterator[Any]:
+def _association(
+    destination: Destination, calling_ae: str, contexts: list[Any], tls: Tls | None
+) -> Iterator[Any]:
     """Open an association, and end it whatever happens."""
+    secured = client_context(tls or Tls()) if destination.tls else None
     _config.STORE_SEND_CHUNKED_DATASET = True  # a path is sent as it is, never held whole
     ae = AE(ae_title=calling_ae)
     ae.maximum_pdu_size = MAX_PDU
@@ -170,7 +178,10 @@ def _association(destination: Destination, calling_ae: str, contexts: list[Any])
         ae_title=destination.ae_title,
         max_pdu=MAX_PDU,
         evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+        tls_args=(secured, destination.tls_name or destination.host) if secured else None,
     )
+    if secured is not None and secured.failure:
+        raise DestinationUnavailable(f"{_where(destination)}, over TLS: {secured.failure}")
     # A destination that accepts none of the contexts answers, and the association ends at once.
     if not association.is_established and not association.rejected_contexts:
         raise DestinationUnavailable(_why_not(association, destination))
