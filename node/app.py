@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from node.config import Config, OrthancPeer
 from node.delivery import deliver
 from node.dicom import orthanc, reader
 from node.dicom.intake import Intake, read_row
+from node.dicom.limits import check_file
 from node.dicom.listener import Listener
 from node.errors import DeliveryRefused, Misconfigured
 from node.inference.runtime import ModelStore
@@ -25,7 +27,8 @@ from node.storage.archive import Archive
 from node.storage.index import DeliveryRow, Index, StudyRow
 from node.storage.quarantine import Quarantine
 from node.study import StudyStory
-from node.watch import Watcher
+from node.watch import EVERY, Watcher
+from node.web.parts import Held
 
 AT_WORK = frozenset({"queued", "running", "delivering"})
 
@@ -67,9 +70,12 @@ class Node:
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
             send=self._send,
         )
+        self.intake = Intake(
+            self.archive, self.index, config.listen.max_object_mb, self.quarantine
+        )
         self.pull = Pull(
             desk=self.desk,
-            intake=Intake(self.archive, self.index, config.listen.max_object_mb, self.quarantine),
+            intake=self.intake,
             peer_of=self._peer,
             consider=self.watcher.settled,
         )
@@ -241,6 +247,32 @@ class Node:
         """Take on a stable study of an Orthanc; LookupError when it is not configured."""
         self.pull.trigger(peer, orthanc_id)
 
+    @property
+    def ignores_others(self) -> bool:
+        """Whether objects that are not kept are taken for a success all the same."""
+        return self.config.listen.accept_and_ignore
+
+    def held_studies(self) -> Sequence[str]:
+        """Return the UID of every study, the newest first."""
+        return [row.study_uid for row in self.index.studies(EVERY)]
+
+    def held(self, study_uid: str) -> Sequence[Held]:
+        """Return the images and the results of a study; nothing when it is not held."""
+        rows = self.index.instances(study_uid)
+        folder = self._results_of(study_uid)
+        received = [
+            Held(
+                row.study_uid,
+                row.series_uid,
+                row.sop_instance_uid,
+                row.sop_class_uid,
+                row.transfer_syntax_uid,
+                self.archive.path(row.sha256),
+            )
+            for row in rows
+        ]
+        return [*received, *(_result(p) for p in (delivery_order(folder) if folder else ()))]
+
     def health(self) -> Mapping[str, Any]:
         """Return what a monitor asks: well or not, and the numbers behind it."""
         free_mb = shutil.disk_usage(self.config.data_dir).free // 2**20
@@ -258,6 +290,20 @@ class Node:
         row = self.index.study(study_uid)
         folder = self.results_folder(row.job_id) if row and row.job_id else None
         return folder if folder and folder.is_dir() else None
+
+
+@lru_cache(maxsize=4096)
+def _result(path: Path) -> Held:
+    """Read what identifies a result; its file never changes."""
+    facts = check_file(path)
+    return Held(
+        facts.study_uid,
+        facts.series_uid,
+        facts.sop_instance_uid,
+        facts.sop_class_uid,
+        facts.transfer_syntax_uid,
+        path,
+    )
 
 
 def _roles_of(paths: Sequence[Path]) -> frozenset[Role]:

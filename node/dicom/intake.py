@@ -11,7 +11,14 @@ from typing import Literal, Protocol
 
 import structlog
 
-from node.dicom.limits import InstanceFacts, check, check_file, names, names_in_file, uid
+from node.dicom.limits import (
+    InstanceFacts,
+    announced,
+    check_file,
+    names,
+    names_in_file,
+    uid,
+)
 from node.errors import InvalidInstance
 from node.spine.instances import InstanceRow, StoredFile
 
@@ -100,16 +107,60 @@ class Intake:
         file.write(header)
         return file
 
-    def finish(self, file: IncomingFile, source: str) -> tuple[InstanceRow, Outcome]:
-        """Check a completely written file, store it durably and index it.
+    def begin(self, head: bytes, source: str) -> IncomingFile:
+        """Open a file for a DICOM file of which at least the file meta information is there.
 
         Raises
         ------
         InvalidInstance
-            When it is not fit to read; the file is deleted.
+            When it does not begin like one.
+        DiskFull
+            When it would pass the watermark.
+        """
+        try:
+            said = announced(head)
+            header = part10_header(
+                said.sop_class_uid, said.sop_instance_uid, said.transfer_syntax_uid
+            )
+        except InvalidInstance as error:
+            self._set_aside(head, str(error), source)
+            raise
+        file = self.open(header)
+        try:
+            self.append(file, head[said.dataset_offset :])
+        except BaseException:
+            file.discard()
+            raise
+        return file
+
+    def append(self, file: IncomingFile, chunk: bytes) -> None:
+        """Write the next bytes; raise `InvalidInstance` when it becomes larger than allowed."""
+        if file.size + len(chunk) > self.max_bytes:
+            raise InvalidInstance(f"the object has more than the limit of {self.max_bytes} bytes")
+        file.write(chunk)
+
+    def finish(
+        self, file: IncomingFile, source: str, study_uid: str | None = None
+    ) -> tuple[InstanceRow, Outcome]:
+        """Check a completely written file, store it durably and index it.
+
+        Parameters
+        ----------
+        file : IncomingFile
+        source : str
+            Who sent it.
+        study_uid : str, optional
+            The study that it has to belong to.
+
+        Raises
+        ------
+        InvalidInstance
+            When it is not fit to read, or of another study; the file is deleted.
         """
         try:
             facts = check_file(file.path, max_bytes=self.max_bytes)
+            if study_uid not in {None, facts.study_uid}:
+                raise InvalidInstance("it does not belong to the study that was asked for")
             stored = file.commit()
         except InvalidInstance as error:
             self._set_aside(file.path, str(error), source)
@@ -129,21 +180,7 @@ class Intake:
         DiskFull
             When it would pass the watermark.
         """
-        try:
-            facts = check(part10, max_bytes=self.max_bytes)
-        except InvalidInstance as error:
-            self._set_aside(part10, str(error), source)
-            raise
-        header = part10_header(
-            facts.sop_class_uid, facts.sop_instance_uid, facts.transfer_syntax_uid
-        )
-        file = self.open(header)
-        try:
-            file.write(part10[facts.dataset_offset :])
-        except BaseException:
-            file.discard()
-            raise
-        return self.finish(file, source)
+        return self.finish(self.begin(part10, source), source)
 
     def _set_aside(self, what: Path | bytes, reason: str, source: str) -> None:
         if self._quarantine is None:

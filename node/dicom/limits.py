@@ -50,6 +50,27 @@ class ClassMismatch(InvalidInstance):
     """The data set is of another SOP class than its sender or its file meta information says."""
 
 
+class SyntaxNotSupported(InvalidInstance):
+    """The transfer syntax is none that this node reads."""
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What the file meta information says of the data set behind it.
+
+    Attributes
+    ----------
+    sop_class_uid, sop_instance_uid, transfer_syntax_uid : str
+    dataset_offset : int
+        Where the data set begins.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    dataset_offset: int
+
+
 @dataclass(frozen=True)
 class InstanceFacts:
     """What identifies an instance, read from its bytes.
@@ -101,13 +122,10 @@ def check(part10: Buffer, *, max_bytes: int = MAX_PIXELS) -> InstanceFacts:
         raise InvalidInstance(
             f"the object has {len(part10)} bytes, more than the limit of {max_bytes}"
         )
-    if len(part10) < PREAMBLE or part10[128:132] != b"DICM":
-        raise InvalidInstance("not a DICOM file: no 'DICM' after the preamble")
-    meta, offset = read_meta(part10)
-    meta_uids = {tag: _uid(part10, meta, tag) for tag in (0x00020002, 0x00020003, 0x00020010)}
-    syntax = meta_uids[0x00020010]
+    meta = announced(part10)
+    syntax, offset = meta.transfer_syntax_uid, meta.dataset_offset
     if syntax not in KEPT_SYNTAXES:
-        raise InvalidInstance(f"the transfer syntax {syntax} is not supported")
+        raise SyntaxNotSupported(f"the transfer syntax {syntax} is not supported")
     walk = Walk(part10, offset, frozenset(_NAMES), implicit=syntax == _IMPLICIT)
     found = walk.run()
     facts = InstanceFacts(
@@ -118,11 +136,11 @@ def check(part10: Buffer, *, max_bytes: int = MAX_PIXELS) -> InstanceFacts:
         transfer_syntax_uid=syntax,
         dataset_offset=offset,
     )
-    if facts.sop_class_uid != meta_uids[0x00020002]:
+    if facts.sop_class_uid != meta.sop_class_uid:
         raise ClassMismatch(
-            f"SOPClassUID is {facts.sop_class_uid}, announced was {meta_uids[0x00020002]}"
+            f"SOPClassUID is {facts.sop_class_uid}, announced was {meta.sop_class_uid}"
         )
-    if facts.sop_instance_uid != meta_uids[0x00020003]:
+    if facts.sop_instance_uid != meta.sop_instance_uid:
         raise InvalidInstance("SOPInstanceUID is not the one that was announced")
     if facts.sop_class_uid in KEPT_CLASSES:
         _check_pixels(part10, found, syntax)
@@ -157,6 +175,23 @@ def _uid_if_legal(part10: Buffer, found: dict[int, Element], tag: int) -> str | 
         return _uid(part10, found, tag)
     except InvalidInstance:
         return None
+
+
+def announced(part10: Buffer) -> Announced:
+    """Read the file meta information; the data set behind it need not be there yet.
+
+    Raises
+    ------
+    InvalidInstance
+        When it is not DICOM or the file meta information is not well-formed.
+    """
+    if len(part10) < PREAMBLE or part10[128:132] != b"DICM":
+        raise InvalidInstance("not a DICOM file: no 'DICM' after the preamble")
+    meta, offset = read_meta(part10)
+    sop_class, sop_instance, syntax = (
+        _uid(part10, meta, tag) for tag in (0x00020002, 0x00020003, 0x00020010)
+    )
+    return Announced(sop_class, sop_instance, syntax, offset)
 
 
 def uid(text: str, name: str = "UID") -> str:

@@ -74,11 +74,7 @@ class Spool(io.BytesIO):
     def _append(self, chunk: bytes) -> None:
         if self._file is None:
             self._file = self._intake.open(self._header())
-        if self._file.size + len(chunk) > self._intake.max_bytes:
-            raise InvalidInstance(
-                f"the object has more than the limit of {self._intake.max_bytes} bytes"
-            )
-        self._file.write(chunk)
+        self._intake.append(self._file, chunk)
 
     def _header(self) -> bytes:
         command = self._message.command_set

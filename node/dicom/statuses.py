@@ -9,6 +9,7 @@ CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.6: not the class that was negotiated
 OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3: the sender may try again later
 CLASS_MISMATCH = 0xA900  # PS3.4 B.2.3: the data set is of another class than announced
 CANNOT_UNDERSTAND = 0xC000  # PS3.4 B.2.3: broken, hostile or not what the standard allows
+SYNTAX_NOT_SUPPORTED = 0xC122  # PS3.18 I.2.2: over HTTP only, an association negotiates it
 
 _GENERAL = {
     0x0105: "no such attribute",

@@ -1,25 +1,27 @@
-"""The review pages and the small HTTP interface: work list, one study, health, Orthanc's trigger.
+"""The review pages and the HTTP interface: work list, one study, health, triggers, DICOMweb.
 
 Pages show study UIDs, never a patient. They hold no logic of the node: what they show they ask of
 `WebParts`, which `node.app` implements.
 """
 
-import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Request, Response
 from fastapi import Path as InPath
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from node import __version__
 from node.config import Web
-from node.errors import Misconfigured, Rejected, RetryLater
+from node.errors import Rejected, RetryLater
 from node.results.wording import DISCLAIMER
 from node.web import view
+from node.web.access import Access
+from node.web.dicomweb.holdings import PATH
+from node.web.dicomweb.service import create_service
 from node.web.parts import WebParts
 
 T = TypeVar("T")
@@ -45,7 +47,8 @@ def create_app(parts: WebParts, settings: Web) -> FastAPI:
     ----------
     parts : WebParts
     settings : Web
-        With a ``token_file``, its contents are the bearer token that every POST has to carry.
+        With a ``token_file``, its contents are the bearer token that every POST and everything
+        under ``/dicom-web`` has to carry.
 
     Raises
     ------
@@ -55,22 +58,20 @@ def create_app(parts: WebParts, settings: Web) -> FastAPI:
     # FastAPI's own documentation pages load scripts from other hosts.
     app = FastAPI(title="lumbar-node", version=__version__, docs_url=None, redoc_url=None)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    app.include_router(_interface(parts, _token(settings)))
+    access = Access.of(settings)
+    app.include_router(_interface(parts, access))
     app.include_router(_pages(parts))
+    app.include_router(_sign_in(access))
+    app.mount(PATH, create_service(parts, access))
     app.middleware("http")(_with_security_headers)
     app.add_exception_handler(Rejected, _answer_with(422))
     app.add_exception_handler(RetryLater, _answer_with(503))
     return app
 
 
-def _interface(parts: WebParts, token: str) -> APIRouter:
+def _interface(parts: WebParts, access: Access) -> APIRouter:
     """Return the routes for programs."""
     router = APIRouter()
-
-    def authorised(request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if token and not secrets.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
 
     @router.get("/healthz")
     def healthz() -> JSONResponse:
@@ -95,7 +96,7 @@ def _interface(parts: WebParts, token: str) -> APIRouter:
     @router.post(
         "/api/orthanc/{peer}/studies/{orthanc_id}",
         status_code=202,
-        dependencies=[Depends(authorised)],
+        dependencies=[Depends(access.to_write)],
     )
     def orthanc_trigger(peer: str, orthanc_id: OrthancID) -> dict[str, str]:
         try:
@@ -110,15 +111,7 @@ def _interface(parts: WebParts, token: str) -> APIRouter:
 def _pages(parts: WebParts) -> APIRouter:
     """Return the routes for people."""
     router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
-    templates = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.globals.update(notice=DISCLAIMER, version=__version__)
-    templates.filters.update(utc=view.utc, short=view.short_uid)
+    templates = _templates()
 
     @router.get("/")
     def work_list() -> str:
@@ -140,6 +133,25 @@ def _pages(parts: WebParts) -> APIRouter:
     return router
 
 
+def _sign_in(access: Access) -> APIRouter:
+    """Return the page where a person shows the token once, so that a viewer may read."""
+    router = APIRouter(include_in_schema=False)
+    templates = _templates()
+
+    @router.get("/sign-in", response_class=HTMLResponse)
+    def ask() -> str:
+        return templates.get_template("sign_in.html").render(is_wrong=False)
+
+    @router.post("/sign-in")
+    def sign_in(request: Request, token: Annotated[str, Form()]) -> Response:
+        answer: Response = RedirectResponse("/", 303)
+        if access.sign_in(token, answer, is_secure=request.url.scheme == "https"):
+            return answer
+        return HTMLResponse(templates.get_template("sign_in.html").render(is_wrong=True), 403)
+
+    return router
+
+
 def _held(thing: T | None) -> T:
     """Return what there is; answer 404 when there is nothing."""
     if thing is None:
@@ -147,18 +159,17 @@ def _held(thing: T | None) -> T:
     return thing
 
 
-def _token(settings: Web) -> str:
-    if settings.token_file is None:
-        return ""
-    try:
-        token = settings.token_file.read_text("utf-8").strip()
-    except OSError as error:
-        raise Misconfigured(
-            f"web: cannot read token_file {settings.token_file}: {error.strerror}"
-        ) from error
-    if not token:
-        raise Misconfigured(f"web: token_file {settings.token_file} is empty")
-    return token
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.globals.update(notice=DISCLAIMER, version=__version__)
+    templates.filters.update(utc=view.utc, short=view.short_uid)
+    return templates
 
 
 def _answer_with(status: int) -> Callable[[Request, Exception], JSONResponse]:

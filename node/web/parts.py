@@ -1,8 +1,24 @@
 """What the web pages ask of the node; `node.app` implements it, tests with a few lines."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
+
+from node.dicom.intake import Intake
+
+
+@dataclass(frozen=True)
+class Held:
+    """One DICOM object that this node holds: an image it received, or a result it made."""
+
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    path: Path
 
 
 class Study(Protocol):
@@ -70,6 +86,20 @@ class WebParts(Protocol):
         Rejected, RetryLater
             Answered as 422 and 503, with the message.
         """
+
+    @property
+    def intake(self) -> Intake:
+        """The way in for DICOM objects, the same as that of the listener."""
+
+    @property
+    def ignores_others(self) -> bool:
+        """Whether objects that are not kept are taken for a success all the same."""
+
+    def held_studies(self) -> Sequence[str]:
+        """Return the UID of every study the node holds, the newest first."""
+
+    def held(self, study_uid: str) -> Sequence[Held]:
+        """Return the images and the results of a study; nothing when it is not held."""
 
     def health(self) -> Mapping[str, Any]:
         """Return what a monitor asks; ``status`` is ``ok`` or the node is unwell (503)."""

@@ -1,0 +1,35 @@
+"""The DICOMweb service: one application under ``/dicom-web``, with errors as PS3.18 asks."""
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from node import __version__
+from node.errors import InvalidInstance, RetryLater
+from node.web.access import Access
+from node.web.dicomweb import retrieve, search, store
+from node.web.parts import WebParts
+
+
+def create_service(parts: WebParts, access: Access) -> FastAPI:
+    """Build the application that is mounted at `holdings.PATH`."""
+    service = FastAPI(
+        title="lumbar-node DICOMweb",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        description="PS3.18: STOW-RS, QIDO-RS and WADO-RS over the studies this node holds.",
+    )
+    for module in (store, search, retrieve):
+        service.include_router(module.router(parts, access))
+    service.add_exception_handler(InvalidInstance, _damaged)
+    service.add_exception_handler(RetryLater, _busy)
+    return service
+
+
+def _damaged(_request: Request, error: Exception) -> JSONResponse:
+    # What is held was checked when it came in; what cannot be decoded all the same is gone.
+    return JSONResponse({"detail": str(error)}, 410)
+
+
+def _busy(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 503)
