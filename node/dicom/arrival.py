@@ -1,4 +1,4 @@
-"""An instance that arrives as a part of a message, straight to the archive, and what became of it."""
+"""An instance that comes as a part of a message: straight to the archive, and what became of it."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -37,7 +37,7 @@ def read(path: Path, keywords: Collection[str] = ()) -> Json:
     InvalidInstance
         When the file is damaged or not there.
     """
-    return to_json(_read(path, keywords), lambda tag: "")
+    return to_json(_read(path, keywords), lambda _: "")
 
 
 def metadata(path: Path, address: Callable[[str], str]) -> Json:

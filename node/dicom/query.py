@@ -187,7 +187,9 @@ def _field(name: str) -> str:
         return name
     keyword = keyword_for_tag(int(name, 16)) if _TAG.fullmatch(name) else name
     if not keyword or tag_for_keyword(keyword) is None:
-        raise BadQuery(f"{name[:64]!r} is no attribute of the standard and no parameter of a search")
+        raise BadQuery(
+            f"{name[:64]!r} is no attribute of the standard and no parameter of a search"
+        )
     return keyword
 
 
@@ -219,8 +221,8 @@ def _in_range(value: str, wanted: str, form: re.Pattern[str]) -> bool:
 
 def _time(text: str) -> str:
     """Return a time, or a range of times, with all its digits, so that texts compare."""
-    ends = [t.replace(":", "") for t in text.split("-")]
-    return "-".join(f"{t.partition('.')[0]:0<6}.{t.partition('.')[2]:0<6}" if t else "" for t in ends)
+    ends = [t.replace(":", "").partition(".") for t in text.split("-")]
+    return "-".join(f"{whole:0<6}.{part:0<6}" if whole else "" for whole, _, part in ends)
 
 
 def _same_number(value: str, wanted: str) -> bool:

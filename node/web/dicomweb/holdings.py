@@ -102,7 +102,8 @@ class Search:
     def run(self) -> tuple[list[Json], bool]:
         """Return one page of matches, and whether there are more than this node gives at once."""
         most = MOST if self.query.limit is None else min(self.query.limit, MOST)
-        first, found = self.query.offset, []
+        first = self.query.offset
+        found: list[Json] = []
         for number, match in enumerate(self._matches()):
             if number >= first + most:
                 return found, self.query.limit is None or self.query.limit > MOST
@@ -178,7 +179,9 @@ class Search:
             address = _said("RetrieveURL", self.links.instance(held))
             syntax = _said("AvailableTransferSyntaxUID", held.transfer_syntax_uid)
             available = _said("InstanceAvailability", "ONLINE")
-            yield self._more(held.path, Level.INSTANCE) | above | told | address | syntax | available
+            yield (
+                self._more(held.path, Level.INSTANCE) | above | told | address | syntax | available
+            )
 
     def _more(self, path: Path, level: Level) -> Json:
         """Read what is asked for beside the usual; only a match is worth it."""

@@ -22,7 +22,7 @@ def picture(pixels: Frames, number: int, kind: str) -> bytes:
     InvalidInstance
         When its pixels cannot be decoded.
     """
-    stored = pixels.pixels(number)
+    (stored,) = pixels.pixels([number])
     if stored.ndim == 2:
         stored = grayscale(stored, appearance(pixels.header, number))
     buffer = BytesIO()
@@ -52,4 +52,4 @@ def grayscale(stored: NDArray[Any], look: Appearance) -> NDArray[np.uint8]:
     shown = np.clip(shown, 0.0, 1.0)
     if look.is_inverted:
         shown = 1.0 - shown
-    return np.round(shown * 255).astype(np.uint8)
+    return np.asarray(np.round(shown * 255), dtype=np.uint8)

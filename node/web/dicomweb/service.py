@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from node import __version__
 from node.errors import InvalidInstance, RetryLater
 from node.web.access import Access
-from node.web.dicomweb import retrieve, search, store
+from node.web.dicomweb import pixels, retrieve, search, store
 from node.web.parts import WebParts
 
 
@@ -19,7 +19,7 @@ def create_service(parts: WebParts, access: Access) -> FastAPI:
         redoc_url=None,
         description="PS3.18: STOW-RS, QIDO-RS and WADO-RS over the studies this node holds.",
     )
-    for module in (store, search, retrieve):
+    for module in (store, search, retrieve, pixels):
         service.include_router(module.router(parts, access))
     service.add_exception_handler(InvalidInstance, _damaged)
     service.add_exception_handler(RetryLater, _busy)

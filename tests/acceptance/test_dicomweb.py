@@ -1,0 +1,59 @@
+"""A study that comes by STOW-RS is analysed, and it and its results go out by QIDO-RS and WADO-RS."""
+
+from pathlib import Path
+
+import pytest
+from dicomweb_client import DICOMwebClient
+from pydicom import dcmread
+
+from node.phantom import PhantomStudy
+from tests.dicomweb_parts import first
+from tests.node_process import NodeProcess
+
+CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
+REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+def test_a_foreign_client_stores_a_study_and_reads_it_with_its_results(
+    tmp_path: Path, phantom: PhantomStudy, phantom_folder: Path
+) -> None:
+    """dicomweb-client puts the study in, finds it, and gets images, report and pages out."""
+    images = [dcmread(path) for path in sorted(phantom_folder.rglob("*.dcm"))]
+    uid = phantom.study_uid
+    with NodeProcess(tmp_path / "node") as node:
+        client = DICOMwebClient(f"{node.url}/dicom-web")
+        answer = client.store_instances(images)
+        assert len(answer.ReferencedSOPSequence) == len(images)
+        assert "FailedSOPSequence" not in answer
+        node.wait_until(uid, "done", seconds=120)
+
+        (study,) = client.search_for_studies(search_filters={"PatientID": images[0].PatientID})
+        assert first(study, "0020000D") == uid
+        assert {"MR", "SR", "OT", "PR"} == set(study["00080061"]["Value"])
+        series = client.search_for_series(uid, search_filters={"Modality": "SR"})
+        (report,) = client.retrieve_series(uid, first(series[0], "0020000E"))
+        assert report.SOPClassUID == REPORT
+
+        everything = {d.SOPInstanceUID: d for d in client.iter_study(uid)}
+        assert len(everything) == first(study, "00201208")
+        for image in images:
+            assert everything[image.SOPInstanceUID].PixelData == image.PixelData
+
+        image = images[0]
+        place = (uid, image.SeriesInstanceUID, image.SOPInstanceUID)
+        (frame,) = client.retrieve_instance_frames(*place, [1])
+        assert frame == image.PixelData
+        (told,) = client.search_for_instances(
+            uid, search_filters={"SOPInstanceUID": image.SOPInstanceUID}
+        )
+        assert first(told, "00280010") == image.Rows
+        told = client.retrieve_instance_metadata(*place)
+        (pixels,) = client.retrieve_bulkdata(told["7FE00010"]["BulkDataURI"])
+        assert pixels == image.PixelData
+        capture = next(d for d in everything.values() if d.SOPClassUID == CAPTURES)
+        place = (uid, capture.SeriesInstanceUID, capture.SOPInstanceUID)
+        png = client.retrieve_instance_rendered(*place, media_types=("image/png",))
+        assert png.startswith(b"\x89PNG")
+        assert len(client.retrieve_study_metadata(uid)) == len(everything)
+        assert str(image.PatientName) not in node.log
+        assert image.PatientID not in node.log
