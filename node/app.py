@@ -70,9 +70,7 @@ class Node:
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
             send=self._send,
         )
-        self.intake = Intake(
-            self.archive, self.index, config.listen.max_object_mb, self.quarantine
-        )
+        self.intake = Intake(self.archive, self.index, config.listen.max_object_mb, self.quarantine)
         self.pull = Pull(
             desk=self.desk,
             intake=self.intake,

@@ -9,6 +9,7 @@ from typing import Any
 from node.errors import LumbarError
 from node.spine.anatomy import ALL_FINDINGS, GRADES, FindingKey, Grade, Role
 from node.spine.findings import Finding, ModelUse, SeriesUse, StudyFindings
+from node.web.parts import Held
 
 STUDY_UID = "1.2.840.113619.2.55.3.604688119.971"
 ORTHANC_ID = "a4e399de-6e50ec02-254e5a63-81f90102-7bb5d5d3"
@@ -77,6 +78,8 @@ class Parts:
     status: str = "ok"
     trouble: LumbarError | None = None
     triggers: list[tuple[str, str]] = field(default_factory=list)
+    intake: Any = None  # these parts take nothing in
+    ignores_others: bool = True
 
     def studies(self) -> Sequence[Study]:
         return self.rows
@@ -105,3 +108,9 @@ class Parts:
 
     def health(self) -> Mapping[str, Any]:
         return {"status": self.status, "version": "0.0.0"}
+
+    def held_studies(self) -> Sequence[str]:
+        return [row.study_uid for row in self.rows]
+
+    def held(self, study_uid: str) -> Sequence[Held]:
+        return []

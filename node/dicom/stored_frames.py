@@ -28,9 +28,9 @@ from pydicom.uid import (
 
 from node.dicom.attributes import UNREADABLE, Attributes
 from node.dicom.decoder import Decoder
-from node.dicom.elements import Element, Walk, read_meta
-from node.dicom.limits import announced
+from node.dicom.elements import Element, Walk
 from node.dicom.frames import decode
+from node.dicom.limits import announced
 from node.errors import InvalidInstance
 
 OCTETS = "application/octet-stream"
@@ -120,9 +120,7 @@ def frames_of(path: Path) -> Frames:
         When the file is damaged or not there.
     """
     try:
-        with path.open("rb") as file:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as part10:
-                syntax, place = _pixels_in(part10)
+        syntax, place = _pixels_in(path)
         header = dcmread(path, stop_before_pixels=True)
     except UNREADABLE as error:
         raise InvalidInstance(f"{path.name}: the file is damaged or not there") from error
@@ -160,11 +158,13 @@ def numbers(text: str, count: int) -> Sequence[int]:
     return wanted if all(1 <= n <= count for n in wanted) else []
 
 
-def _pixels_in(part10: mmap.mmap) -> tuple[str, Element]:
-    said = announced(part10)
-    _, offset = read_meta(part10)
-    is_implicit = said.transfer_syntax_uid == ImplicitVRLittleEndian
-    found = Walk(part10, offset, frozenset({_PIXELS}), implicit=is_implicit).run()
+def _pixels_in(path: Path) -> tuple[str, Element]:
+    """Return the transfer syntax of a file, and where its pixels lie."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as part10:
+        said = announced(part10)
+        is_implicit = said.transfer_syntax_uid == ImplicitVRLittleEndian
+        walk = Walk(part10, said.dataset_offset, frozenset({_PIXELS}), implicit=is_implicit)
+        found = walk.run()
     if _PIXELS not in found:
         raise NoPixels("this instance is no image: it has no frames")
     return said.transfer_syntax_uid, found[_PIXELS]

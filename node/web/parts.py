@@ -56,7 +56,15 @@ class Delivery(Protocol):
 
 
 class WebParts(Protocol):
-    """What the pages ask of the node. Everything is called from threads, never from the loop."""
+    """What the pages ask of the node. Everything is called from threads, never from the loop.
+
+    Attributes
+    ----------
+    intake : Intake
+        The way in for DICOM objects, the same as that of the listener.
+    ignores_others : bool
+        Whether objects that are not kept are taken for a success all the same.
+    """
 
     def studies(self) -> Sequence[Study]:
         """Return the newest studies, newest first."""
@@ -88,12 +96,9 @@ class WebParts(Protocol):
         """
 
     @property
-    def intake(self) -> Intake:
-        """The way in for DICOM objects, the same as that of the listener."""
-
+    def intake(self) -> Intake: ...  # noqa: D102
     @property
-    def ignores_others(self) -> bool:
-        """Whether objects that are not kept are taken for a success all the same."""
+    def ignores_others(self) -> bool: ...  # noqa: D102
 
     def held_studies(self) -> Sequence[str]:
         """Return the UID of every study the node holds, the newest first."""

@@ -1,8 +1,7 @@
-"""A study that comes by STOW-RS is analysed, and it and its results go out by QIDO-RS and WADO-RS."""
+"""A study comes by STOW-RS and is analysed; it and its results go out by QIDO-RS and WADO-RS."""
 
 from pathlib import Path
 
-import pytest
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 

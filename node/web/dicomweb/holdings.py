@@ -57,7 +57,11 @@ class Links:
     @classmethod
     def of(cls, request: Request) -> Self:
         """Return the addresses as the client that asks sees this node."""
-        return cls(str(request.base_url).rstrip("/") + PATH)
+        base, (host, port) = request.base_url, request.scope.get("server") or ("", None)
+        if base.port is None and base.hostname == host:
+            # dicomweb-client leaves the port out of its Host header.
+            base = base.replace(port=port)
+        return cls(str(base).rstrip("/") + PATH)
 
     def study(self, study_uid: str) -> str:  # noqa: D102
         return f"{self.base}/studies/{quote(study_uid, safe='')}"

@@ -71,7 +71,9 @@ def _numbers(text: str, pixels: stored_frames.Frames) -> Sequence[int]:
     return wanted
 
 
-def _frames(request: Request, one: Held, pixels: stored_frames.Frames, numbers: Sequence[int]) -> Response:
+def _frames(
+    request: Request, one: Held, pixels: stored_frames.Frames, numbers: Sequence[int]
+) -> Response:
     """Return frames uncompressed, or compressed as they are stored."""
     offers = [Offer(OCTETS, is_multipart=True)]
     if not pixels.is_native:
@@ -81,7 +83,9 @@ def _frames(request: Request, one: Held, pixels: stored_frames.Frames, numbers: 
     offer, syntax = choose(accepted(request), offers)
     is_raw = offer.kind != OCTETS or syntax in {"*", pixels.syntax}
     if not is_raw and syntax not in {None, stored_frames.EXPLICIT}:
-        raise HTTPException(406, f"frames can be had as they are stored, or as {stored_frames.EXPLICIT}")
+        raise HTTPException(
+            406, f"frames can be had as they are stored, or as {stored_frames.EXPLICIT}"
+        )
     said = pixels.syntax if is_raw and not pixels.is_native else stored_frames.EXPLICIT
     read = pixels.stored if is_raw else pixels.decoded
     kind = f"{offer.kind}; transfer-syntax={said}"
