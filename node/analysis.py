@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -22,10 +23,13 @@ from node.errors import InvalidInstance, Misconfigured, NotAssessable
 from node.inference import pipeline
 from node.inference.runtime import ModelStore
 from node.spine import series
-from node.spine.anatomy import Role
+from node.spine.anatomy import ROLE_OF, Role
 from node.spine.findings import SeriesUse, StudyFindings, nothing_assessed
 from node.spine.series import SeriesChoice
 from node.spine.volume import Volume
+
+#: How the reason of a study begins whose analysis failed by a fault of our own.
+FAULT = "internal error"
 
 #: What a result folder holds.
 RESULT = frozenset({"capture", "overlay", "pages", "sr.dcm", "submission.csv", "findings.json"})
@@ -40,12 +44,15 @@ class Taken:
     study_uid : str
     files, headers : dict of SOP Instance UID to path, to data set without pixels
     unreadable : dict of file name to reason
+    damaged : dict of SOP Instance UID to data set
+        Headers of unreadable files that still tell whose they are.
     """
 
     study_uid: str
-    files: Mapping[str, Path]
-    headers: Mapping[str, Dataset]
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    headers: dict[str, Dataset] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, Dataset] = field(default_factory=dict)
 
 
 def read(paths: Iterable[Path]) -> list[Taken]:
@@ -59,27 +66,53 @@ def read(paths: Iterable[Path]) -> list[Taken]:
     Raises
     ------
     NotAssessable
-        When no file could be read at all; the message names the first one's fault.
+        When no file says which study it is of; the message names the first one's fault.
     """
-    studies: dict[str, tuple[dict[str, Path], dict[str, Dataset]]] = {}
-    unreadable: dict[str, str] = {}
+    studies: dict[str, Taken] = {}
+    foreign: dict[str, str] = {}
     for path in paths:
-        try:
-            header = reader.read_header(path)
-        except InvalidInstance as error:
-            unreadable[path.name] = str(error)
+        header, fault = _header(path)
+        if header is None:
+            foreign[path.name] = fault
             continue
-        files, headers = studies.setdefault(str(header.StudyInstanceUID), ({}, {}))
-        files[str(header.SOPInstanceUID)] = path
-        headers[str(header.SOPInstanceUID)] = header
+        uid, sop_uid = str(header.StudyInstanceUID), str(header.SOPInstanceUID)
+        taken = studies.setdefault(uid, Taken(uid))
+        if fault:
+            taken.unreadable[path.name] = fault
+            taken.damaged[sop_uid] = header
+        else:
+            taken.files[sop_uid] = path
+            taken.headers[sop_uid] = header
     if not studies:
-        why = next(iter(unreadable.values()), "the folder holds no files")
+        why = next(iter(foreign.values()), "the folder holds no files")
         raise NotAssessable(f"nothing to analyse: {why}")
-    return [Taken(uid, files, headers, unreadable) for uid, (files, headers) in studies.items()]
+    for taken in studies.values():
+        taken.unreadable.update(foreign)
+    return list(studies.values())
+
+
+def _header(path: Path) -> tuple[Dataset | None, str]:
+    """Return a file's header, and its fault when it cannot be used; None when it is nobody's."""
+    try:
+        return reader.read_header(path), ""
+    except InvalidInstance as error:
+        try:
+            return reader.read_header(path, needs_pixels=False), str(error)
+        except InvalidInstance:
+            return None, str(error)
 
 
 def choose(taken: Taken) -> SeriesChoice:
-    """Choose the series for each role from header physics and geometry."""
+    """Choose the series for each role from header physics and geometry.
+
+    Raises
+    ------
+    NotAssessable
+        When none can be chosen.
+    """
+    if not taken.files:
+        faults = (why.removeprefix(f"{name}: ") for name, why in taken.unreadable.items())
+        raise NotAssessable(f"no image of the study can be read: {next(faults)}")
     return series.choose(reader.facts((taken.files[uid], h) for uid, h in taken.headers.items()))
 
 
@@ -114,11 +147,17 @@ def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Vol
     volumes, left_out = load(taken, choice)
     read_ms = (time.perf_counter() - started) * 1000
     found = pipeline.find(volumes, store)
+    undecoded = _undecoded(taken, choice, volumes, left_out)
     chosen = {role: choice.chosen.get(role) for role in Role}
     findings = StudyFindings(
         study_uid=taken.study_uid,
         node_version=__version__,
-        findings=found.findings,
+        findings=tuple(
+            f.not_assessed(undecoded[role])
+            if (role := ROLE_OF[f.condition.group]) in undecoded
+            else f
+            for f in found.findings
+        ),
         models=store.uses(),
         series={
             role: SeriesUse(c.series_uid, c.score, c.reasons) if c else None
@@ -129,6 +168,25 @@ def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Vol
     )
     unread = [*taken.unreadable.values(), *left_out.values()]
     return replace(findings, reasons=_reasons(findings, unread)), volumes
+
+
+def _undecoded(
+    taken: Taken,
+    choice: SeriesChoice,
+    volumes: Mapping[Role, Volume],
+    left_out: Mapping[str, str],
+) -> dict[Role, str]:
+    """Say why a series that was chosen has no image to look at.
+
+    The files' names are left out, since a person may have named them after the patient.
+    """
+    why = {}
+    for role, candidate in choice.chosen.items():
+        if role not in volumes:
+            uid = candidate.frames[0].sop_instance_uid
+            fault = left_out[uid].removeprefix(f"{taken.files[uid].name}: ")
+            why[role] = f"no image of the {role.label} series can be decoded: {fault}"
+    return why
 
 
 def _reasons(findings: StudyFindings, unread: Sequence[str]) -> tuple[str, ...]:
@@ -155,7 +213,7 @@ def write(
     *,
     settings: Report,
     created: datetime,
-    predecessor: Path | None = None,
+    earlier: Sequence[Path] = (),
 ) -> list[Path]:
     """Build the result objects and put them, all or none, into ``folder``.
 
@@ -167,8 +225,8 @@ def write(
     volumes : dict of Role to Volume
     settings : Report
     created : datetime
-    predecessor : Path, optional
-        The report of an earlier instance set of this study, which the new one replaces.
+    earlier : sequence of Path
+        The reports delivered for this study before, oldest first.
 
     Returns
     -------
@@ -184,11 +242,11 @@ def write(
     _refuse_foreign(folder)
     built = results.build(
         findings,
-        taken.headers,
+        taken.headers or taken.damaged,
         volumes,
         settings=settings,
         created=created,
-        predecessor=dcmread(predecessor) if predecessor else None,
+        earlier=[dcmread(report) for report in earlier],
     )
     draft = folder.with_name(folder.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was cut off
@@ -227,9 +285,23 @@ def delivery_order(folder: Path) -> list[Path]:
     ]
 
 
+def ending(folder: Path) -> Literal["done", "rejected", "failed"]:
+    """Return the state in which a study ends whose results, in this folder, are delivered."""
+    findings = json.loads((folder / "findings.json").read_text("utf-8"))
+    if any(reason.startswith(FAULT) for reason in findings["reasons"]):
+        return "failed"
+    return "rejected" if findings["status"] == "rejected" else "done"
+
+
 def analyse(taken: Taken, store: ModelStore, folder: Path, *, settings: Report) -> StudyFindings:
-    """Tell the whole story of one study at once, without network or engine."""
-    findings, volumes = find(taken, store)
+    """Tell the whole story of one study at once, without network or engine.
+
+    A study that cannot be assessed gets results too, which say why.
+    """
+    try:
+        findings, volumes = find(taken, store)
+    except NotAssessable as error:
+        findings, volumes = nothing(taken.study_uid, str(error)), {}
     write(folder, taken, findings, volumes, settings=settings, created=now())
     return findings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from node import __version__
-from node.analysis import delivery_order
+from node.analysis import delivery_order, ending
 from node.config import Config, OrthancPeer
 from node.delivery import deliver
 from node.dicom import orthanc, reader
@@ -65,7 +65,7 @@ class Node:
             index=self.index,
             desk=self.desk,
             note=self._note,
-            ending_of=self._ending_of,
+            ending_of=lambda job_id: ending(self.results_folder(job_id)),
             destinations_of=self._destinations_of,
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
             send=self._send,
@@ -153,7 +153,7 @@ class Node:
             settings=self.config.report,
             files_of=lambda hashes: [self.archive.path(h) for h in hashes],
             folder_of=self.results_folder,
-            predecessor_of=self._predecessor_of,
+            earlier_of=self._earlier_of,
             note=self._note,
             deliver=self.outbox.put,
             again=self.watcher.run_again,
@@ -164,18 +164,12 @@ class Node:
             Queue("pull", self.pull.story, 1),
         )
 
-    def _predecessor_of(self, study_uid: str, job_id: str) -> Path | None:
-        """Find the report last delivered for another instance set of the study.
-
-        A further run of the same set makes the same report, which replaces nothing.
-        """
-        own_set = job_id.partition("~")[0]
-        for d in self.index.deliveries(study_uid):
-            report = self.results_folder(d.job_id) / "sr.dcm"
-            is_other = d.job_id.partition("~")[0] != own_set
-            if is_other and d.state == "delivered" and report.is_file():
-                return report
-        return None
+    def _earlier_of(self, study_uid: str, job_id: str) -> Sequence[Path]:
+        """Find the reports that other jobs of the study have delivered, oldest first."""
+        delivered = [d for d in self.index.deliveries(study_uid) if d.state == "delivered"]
+        jobs = dict.fromkeys(d.job_id for d in reversed(delivered) if d.job_id != job_id)
+        reports = [self.results_folder(job) / "sr.dcm" for job in jobs]
+        return [report for report in reports if report.is_file()]
 
     def _note(self, study_uid: str, job_id: str, state: str, reasons: Sequence[str]) -> None:
         """Put a job's state into the index, and into the Orthanc the study came from."""
@@ -183,10 +177,6 @@ class Node:
         row = self.index.study(study_uid)
         if row is not None:
             self.pull.tell(row.source, study_uid, row.state, row.reasons)
-
-    def _ending_of(self, job_id: str) -> str:
-        findings = json.loads((self.results_folder(job_id) / "findings.json").read_text("utf-8"))
-        return "rejected" if findings["status"] == "rejected" else "done"
 
     def _destinations_of(self, source: str) -> Sequence[str]:
         back = [source] if source.startswith(ORTHANC) else []

@@ -33,8 +33,8 @@ class StudyStory:
         Content hashes to paths in the archive.
     folder_of : callable
         A job id to its result folder.
-    predecessor_of : callable
-        ``(study_uid, job_id)``: the delivered report that this job's report replaces, if any.
+    earlier_of : callable
+        ``(study_uid, job_id)``: the reports delivered for this study by other jobs, oldest first.
     note : callable
         ``(study_uid, job_id, state, reasons)``: put the study's state into the index.
     deliver : callable
@@ -47,7 +47,7 @@ class StudyStory:
     settings: Report
     files_of: Callable[[list[str]], list[Path]]
     folder_of: Callable[[str], Path]
-    predecessor_of: Callable[[str, str], Path | None]
+    earlier_of: Callable[[str, str], Sequence[Path]]
     note: Callable[[str, str, str, Sequence[str]], None]
     deliver: Callable[[str, str], None]
     again: Callable[[str, str], None]
@@ -66,7 +66,9 @@ class StudyStory:
             step("again", self.again, study_uid, job_id)
         except Exception as error:  # noqa: BLE001 - the worker's edge: one study never stops the node
             say.exception("study failed")
-            step("failed", self.note, study_uid, job_id, "failed", [_in_words(error)])
+            reason = _in_words(error)
+            if not step("answer", self._answer, study_uid, job_id, hashes, reason):
+                step("failed", self.note, study_uid, job_id, "failed", [reason])
 
     def _begin(self, study_uid: str, job_id: str) -> str:
         self.note(study_uid, job_id, "running", [])
@@ -97,12 +99,29 @@ class StudyStory:
                 volumes,
                 settings=self.settings,
                 created=when,
-                predecessor=self.predecessor_of(study_uid, job_id),
+                earlier=self.earlier_of(study_uid, job_id),
             )
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             raise DiskFull(f"no space for the results in {folder.parent}") from error
+
+    def _answer(self, study_uid: str, job_id: str, hashes: list[str], reason: str) -> bool:
+        """Send a report that says why there is none: silence could be read as "normal".
+
+        Returns
+        -------
+        bool
+            False when not even that can be written.
+        """
+        findings = analysis.nothing(study_uid, reason)
+        try:
+            self._write(study_uid, job_id, hashes, findings.to_json(), analysis.now().isoformat())
+            self._deliver(study_uid, job_id, [reason])
+        except Exception:
+            log.exception("no report of the failure", study_uid=study_uid, job_id=job_id)
+            return False
+        return True
 
     def _deliver(self, study_uid: str, job_id: str, reasons: list[str]) -> None:
         self.note(study_uid, job_id, "delivering", reasons)
@@ -112,4 +131,4 @@ class StudyStory:
 def _in_words(error: Exception) -> str:
     if isinstance(error, Rejected):
         return str(error)
-    return f"internal error ({type(error).__name__}): see the log of this node"
+    return f"{analysis.FAULT} ({type(error).__name__}): see the log of this node"

@@ -9,7 +9,6 @@ from rich.progress import Progress
 from node import analysis, tables
 from node.commands.shell import (
     DONE,
-    FAILED,
     INCOMPLETE,
     AsJson,
     ConfigFile,
@@ -22,7 +21,6 @@ from node.commands.shell import (
     start_logging,
 )
 from node.config import Config, load
-from node.errors import NotAssessable
 from node.inference.runtime import ModelStore
 from node.spine.findings import StudyFindings
 
@@ -42,26 +40,25 @@ def analyse(
         reading = progress.add_task("reading headers", total=None)
         studies = analysis.read(dicom_files(folder))
         progress.update(reading, description="analysing", total=len(studies))
-        told, refused = [], []
+        told: list[StudyFindings] = []
+        refused: list[str] = []
         for taken in studies:
             place = out_dir / taken.study_uid if len(studies) > 1 else out_dir
-            try:
-                told.append(analysis.analyse(taken, store, place, settings=settings.report))
-            except NotAssessable as error:
-                refused.append(str(error))
+            findings = analysis.analyse(taken, store, place, settings=settings.report)
+            told.append(findings)
+            if not findings.models:  # nothing was run
+                refused += findings.reasons
             progress.advance(reading)
     _print_findings(told, as_json=as_json, where=out_dir)
     for reason in refused:
         print_error(reason)
-    raise typer.Exit(_analysis_exit(told, refused))
+    raise typer.Exit(_analysis_exit(told))
 
 
-def _analysis_exit(told: list[StudyFindings], refused: list[str]) -> int:
-    if not told:
-        return FAILED
+def _analysis_exit(told: list[StudyFindings]) -> int:
     # An image that could not be read is a reason too, although 25 findings stand without it.
     whole = all(findings.status == "complete" and not findings.reasons for findings in told)
-    return DONE if whole and not refused else INCOMPLETE
+    return DONE if whole else INCOMPLETE
 
 
 def _print_findings(told: list[StudyFindings], *, as_json: bool, where: Path) -> None:
@@ -73,8 +70,7 @@ def _print_findings(told: list[StudyFindings], *, as_json: bool, where: Path) ->
         out.print(tables.findings_grid(findings))
         for reason in findings.reasons:
             out.print(f"  {reason}", highlight=False)
-    if told:
-        out.print(f"results in {where}", highlight=False)
+    out.print(f"results in {where}", highlight=False)
 
 
 def _store(settings: Config) -> ModelStore:

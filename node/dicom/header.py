@@ -18,8 +18,14 @@ _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
-def read_header(path: Path) -> Dataset:
+def read_header(path: Path, *, needs_pixels: bool = True) -> Dataset:
     """Read a DICOM file up to its pixels.
+
+    Parameters
+    ----------
+    path : Path
+    needs_pixels : bool
+        False to be told whose image it is even where its pixels are not all there.
 
     Returns
     -------
@@ -33,7 +39,7 @@ def read_header(path: Path) -> Dataset:
     """
     try:
         with path.open("rb") as file:
-            header, end = _read_up_to_pixels(file, path)
+            header, end = _read_up_to_pixels(file, path, needs_pixels=needs_pixels)
     except InvalidInstance:
         raise
     except InvalidDicomError as error:
@@ -48,12 +54,18 @@ def read_header(path: Path) -> Dataset:
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         if not known.text(keyword):
             raise InvalidInstance(f"{path.name}: {keyword} is missing")
-    if end is None and (known.text("Modality") == "MR" or sop_class(header) in MR_CLASSES):
+    if (
+        needs_pixels
+        and end is None
+        and (known.text("Modality") == "MR" or sop_class(header) in MR_CLASSES)
+    ):
         raise InvalidInstance(f"{path.name}: no pixel data: cut off, or not an image")
     return header
 
 
-def _read_up_to_pixels(file: BinaryIO, path: Path) -> tuple[Dataset, int | None]:
+def _read_up_to_pixels(
+    file: BinaryIO, path: Path, *, needs_pixels: bool
+) -> tuple[Dataset, int | None]:
     """Return the header, and where the pixels begin (None when there are none)."""
     syntax = read_file_meta_info(path).get("TransferSyntaxUID")
     if syntax is None:
@@ -76,7 +88,7 @@ def _read_up_to_pixels(file: BinaryIO, path: Path) -> tuple[Dataset, int | None]
     missing = start + found[0] - size
     if found[0] == _UNDEFINED:
         missing = _missing_fragment_bytes(file, start, size)
-    if missing > 0:
+    if needs_pixels and missing > 0:
         raise InvalidInstance(f"{path.name}: cut off: {missing} bytes of the pixels are missing")
     return header, start
 

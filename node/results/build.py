@@ -1,15 +1,16 @@
 """All result objects of one study, from its findings, headers and volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
 from PIL import Image
 from pydicom.dataset import Dataset
 
 from node.config import Report
 from node.results.capture import make_captures
-from node.results.heading import heading
+from node.results.heading import Heading, heading
 from node.results.overlay import make_overlays
 from node.results.pages import make_pages
 from node.results.report import UNCALIBRATED, make_report
@@ -53,7 +54,7 @@ def build(
     settings: Report,
     created: datetime,
     calibration: str = UNCALIBRATED,
-    predecessor: Dataset | None = None,
+    earlier: Sequence[Dataset] = (),
 ) -> ResultSet:
     """Build report, captures, overlays and pages of one study; no disk, no network.
 
@@ -73,8 +74,9 @@ def build(
         Shown in the source's time zone when the source states one.
     calibration : str
         How the probabilities were calibrated, for the report's algorithm parameters.
-    predecessor : Dataset, optional
-        An earlier report of this study that this one replaces.
+    earlier : sequence of Dataset
+        The reports sent for this study before, oldest first. The newest is replaced by this one;
+        a report that was among them already replaces what it replaced then.
 
     Raises
     ------
@@ -86,8 +88,17 @@ def build(
     captures = make_captures(common, pages)
     by_level = {level: captures[level.value] for level in Level if level.value in captures}
     return ResultSet(
-        report=make_report(common, by_level, calibration=calibration, predecessor=predecessor),
+        report=make_report(
+            common, by_level, calibration=calibration, predecessor=_predecessor(common, earlier)
+        ),
         captures=list(captures.values()),
         overlays=make_overlays(common, volumes) if settings.overlays else [],
         pages={name: page.image for name, page in pages.items()},
     )
+
+
+def _predecessor(common: Heading, earlier: Sequence[Dataset]) -> Dataset | None:
+    """Return the report that this one replaces: the newest before its own first sending."""
+    own = common.identity.object_uid("report")
+    before = list(takewhile(lambda report: report.SOPInstanceUID != own, earlier))
+    return before[-1] if before else None

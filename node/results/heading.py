@@ -188,6 +188,7 @@ def heading(
         models=findings.models,
         node_version=findings.node_version,
         settings=settings.model_dump_json(),
+        refusal="" if findings.models else "; ".join(findings.reasons),
     )
     return Heading(
         study=study,

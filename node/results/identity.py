@@ -35,6 +35,8 @@ class Identity:
     node_version : str
     settings : str
         The report settings, as text: another setting is another object.
+    refusal : str
+        Why nothing was run at all; empty when something was.
     """
 
     study_uid: str
@@ -42,6 +44,7 @@ class Identity:
     models: tuple[ModelUse, ...]
     node_version: str
     settings: str
+    refusal: str = ""
 
     @property
     def _software(self) -> str:
@@ -75,7 +78,8 @@ class Identity:
 
     def _of_this_run(self, *parts: str) -> str:
         inputs = hashlib.sha256("\n".join(self.instances).encode()).hexdigest()
-        return derived_uid(self.study_uid, inputs, self._software, self.settings, *parts)
+        told = [self.settings, self.refusal] if self.refusal else [self.settings]
+        return derived_uid(self.study_uid, inputs, self._software, *told, *parts)
 
 
 def model_device_uid(model: ModelUse) -> str:

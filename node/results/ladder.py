@@ -3,6 +3,7 @@
 Source: PS3.3 A.35.2 (Enhanced SR), A.35.3 (Comprehensive SR), A.35.13 (Comprehensive 3D SR).
 """
 
+from collections.abc import Iterator
 from copy import deepcopy
 
 from pydicom.dataset import Dataset
@@ -34,6 +35,18 @@ def downgrade(report: Dataset, sop_class_uid: str) -> Dataset:
     lower = deepcopy(report)
     lower.SOPClassUID = sop_class_uid
     lower.SOPInstanceUID = derived_uid(str(report.SOPInstanceUID), sop_class_uid)
+    for replaced in _predecessors(lower):
+        # What it replaces came to the same destination, so it was stepped down as well.
+        if sop_class_uid in LADDER[LADDER.index(replaced.ReferencedSOPClassUID) + 1 :]:
+            uid = str(replaced.ReferencedSOPInstanceUID)
+            replaced.ReferencedSOPInstanceUID = derived_uid(uid, sop_class_uid)
+            replaced.ReferencedSOPClassUID = sop_class_uid
     lower.file_meta.MediaStorageSOPClassUID = lower.SOPClassUID
     lower.file_meta.MediaStorageSOPInstanceUID = lower.SOPInstanceUID
     return lower
+
+
+def _predecessors(report: Dataset) -> Iterator[Dataset]:
+    for study in report.get("PredecessorDocumentsSequence", []):
+        for series in study.ReferencedSeriesSequence:
+            yield from series.ReferencedSOPSequence

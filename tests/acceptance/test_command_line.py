@@ -8,6 +8,7 @@ import pytest
 from pydicom.encaps import encapsulate
 
 from node.phantom import PhantomStudy, StudyOptions, make_study
+from node.results import read_report
 from tests.node_process import NodeProcess, cli
 from tests.waiting import free_port
 
@@ -61,12 +62,14 @@ def test_two_studies_in_a_folder_get_a_folder_each(phantom: PhantomStudy, tmp_pa
 
 
 def test_a_ct_is_refused_in_one_line(shared_data: Path, tmp_path: Path) -> None:
-    """A lumbar CT is still no MR."""
+    """A lumbar CT is still no MR; the report says so too."""
     run = cli("analyse", shared_data / "dicom" / "GH1308.dcm", "--out", tmp_path / "out")
 
-    assert run.returncode == 1
+    assert run.returncode == 3
     assert len(run.stderr.strip().splitlines()) == 1
     assert "CT" in run.stderr
+    told = read_report(pydicom.dcmread(tmp_path / "out" / "sr.dcm"))
+    assert "only MR can be assessed" in (told[0].reason or "")
 
 
 def test_a_lone_sagittal_t2_is_assessed_as_far_as_it_goes(

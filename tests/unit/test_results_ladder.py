@@ -1,5 +1,7 @@
 """The report as the SOP classes that older destinations take."""
 
+from dataclasses import replace
+
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
@@ -44,3 +46,18 @@ def test_there_is_no_way_up_or_off_the_ladder(sop_class: str) -> None:
 
     with pytest.raises(ValueError, match="cannot become"):
         downgrade(report, sop_class)
+
+
+@pytest.mark.parametrize("sop_class", LADDER[1:])
+def test_what_a_lower_report_replaces_is_what_the_destination_has(sop_class: str) -> None:
+    """The predecessor was stepped down for it as well."""
+    study = small_study()
+    first = study.build().report
+    newer = study.build(replace(study.findings, node_version="0.2.0"), earlier=[first]).report
+
+    lower = downgrade(newer, sop_class)
+
+    replaced = lower.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+    (instance,) = replaced.ReferencedSOPSequence
+    assert instance.ReferencedSOPInstanceUID == downgrade(first, sop_class).SOPInstanceUID
+    assert instance.ReferencedSOPClassUID == sop_class

@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset
 
 from node.results import wording
 from node.spine.anatomy import ALL_FINDINGS, Condition, Grade, Level
-from node.spine.findings import nothing_assessed
+from node.spine.findings import ModelUse, nothing_assessed
+from tests.builders import part10
 from tests.results_study import MODELS, PATIENT, SmallStudy, small_study
 
 
@@ -216,7 +217,7 @@ def test_a_rerun_names_its_predecessor_in_the_same_series(
 ) -> None:
     """New version: new document, same series, next number, the old one referenced (SR-16)."""
     newer = replace(study.findings, node_version="0.2.0")
-    rerun = study.build(newer, predecessor=report).report
+    rerun = study.build(newer, earlier=[report]).report
 
     assert rerun.SOPInstanceUID != report.SOPInstanceUID
     assert rerun.SeriesInstanceUID == report.SeriesInstanceUID
@@ -399,3 +400,51 @@ def test_groups_come_in_the_order_of_all_tables(study: SmallStudy, report: Datas
     names = [items(g, "Tracking Identifier")[0].TextValue for g in groups(report)]
 
     assert names == [f"{level.label} {condition.label}" for condition, level in ALL_FINDINGS]
+
+
+def reported(study: SmallStudy, models: tuple[ModelUse, ...], earlier: list[Dataset]) -> Dataset:
+    return study.build(replace(study.findings, models=models), earlier=earlier).report
+
+
+def replaced_by(report: Dataset) -> list[str]:
+    """Return the reports that a report replaces."""
+    return [
+        str(instance.ReferencedSOPInstanceUID)
+        for document in report.get("PredecessorDocumentsSequence", [])
+        for series in document.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    ]
+
+
+def test_a_new_model_file_replaces_the_report_and_a_return_to_the_old_one_changes_nothing(
+    study: SmallStudy,
+) -> None:
+    """Each document replaces the newest before it; made once more, it is the same document."""
+    retrained = (replace(MODELS[0], sha256="f" * 64), *MODELS[1:])
+    first = reported(study, MODELS, [])
+    second = reported(study, retrained, [first])
+    third = reported(study, MODELS[:-1], [first, second])
+
+    assert len({r.SOPInstanceUID for r in (first, second, third)}) == 3
+    assert len({r.SeriesInstanceUID for r in (first, second, third)}) == 1
+    assert [r.InstanceNumber for r in (first, second, third)] == [1, 2, 3]
+    assert [replaced_by(r) for r in (first, second, third)] == [
+        [], [first.SOPInstanceUID], [second.SOPInstanceUID]
+    ]  # fmt: skip
+    sent = [first, second, third]
+    assert part10(reported(study, MODELS, sent)) == part10(first)
+    assert part10(reported(study, retrained, sent)) == part10(second)
+
+
+def test_a_report_after_a_failure_replaces_the_report_of_the_failure(study: SmallStudy) -> None:
+    """Why nothing was run is part of the identity, so two reasons are two documents."""
+    why = [
+        replace(study.findings, findings=nothing_assessed(w), models=(), reasons=(w,))
+        for w in ("internal error", "no usable series")
+    ]
+    failed = study.build(why[0]).report
+    refused = study.build(why[1], earlier=[failed]).report
+    found = study.build(earlier=[failed, refused]).report
+
+    assert replaced_by(refused) == [failed.SOPInstanceUID]
+    assert replaced_by(found) == [refused.SOPInstanceUID]
