@@ -19,8 +19,9 @@ from node.dicom.listener import Listener
 from node.errors import DeliveryRefused, Misconfigured
 from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Worker
+from node.notice import ORTHANC, Notices
 from node.outbox import Outbox
-from node.pull import ORTHANC, Pull
+from node.pull import Pull
 from node.spine import series
 from node.spine.anatomy import LEVELS, Role
 from node.storage.archive import Archive
@@ -45,8 +46,15 @@ class Node:
         self.config = config
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self.archive = Archive(config.data_dir / "archive", config.listen.min_free_mb)
-        self.index = Index(config.index_url)
         self.desk = Desk(config.jobs_url)
+        self.index = Index(config.index_url, self._changed)
+        self.notices = Notices(
+            desk=self.desk,
+            rules=config.deliver,
+            study_of=self.index.study,
+            peer_of=self._peer,
+            review_of=lambda study_uid: f"{config.web.address}/studies/{study_uid}",
+        )
         self.quarantine = Quarantine(config.data_dir / "quarantine", config.quarantine.max_mb)
         self.listener = Listener(
             config.listen, self.archive, self.index, config.sources, self.quarantine
@@ -64,7 +72,7 @@ class Node:
             rules=config.deliver,
             index=self.index,
             desk=self.desk,
-            note=self._note,
+            note=self.watcher.note,
             ending_of=lambda job_id: ending(self.results_folder(job_id)),
             destinations_of=self._destinations_of,
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
@@ -73,9 +81,11 @@ class Node:
         self.intake = Intake(self.archive, self.index, config.listen.max_object_mb, self.quarantine)
         self.pull = Pull(
             desk=self.desk,
+            rules=config.deliver,
             intake=self.intake,
             peer_of=self._peer,
-            consider=self.watcher.settled,
+            held=self._held_instances,
+            consider=self._asked,
         )
         self._worker: Worker | None = None
 
@@ -154,7 +164,7 @@ class Node:
             files_of=lambda hashes: [self.archive.path(h) for h in hashes],
             folder_of=self.results_folder,
             earlier_of=self._earlier_of,
-            note=self._note,
+            note=self.watcher.note,
             deliver=self.outbox.put,
             again=self.watcher.run_again,
         )
@@ -162,6 +172,7 @@ class Node:
             Queue("study", story, work.studies_at_once),
             Queue("deliver", self.outbox.story, work.deliveries_at_once),
             Queue("pull", self.pull.story, 1),
+            Queue("tell", self.notices.story, 1),
         )
 
     def _earlier_of(self, study_uid: str, job_id: str) -> Sequence[Path]:
@@ -171,12 +182,29 @@ class Node:
         reports = [self.results_folder(job) / "sr.dcm" for job in jobs]
         return [report for report in reports if report.is_file()]
 
-    def _note(self, study_uid: str, job_id: str, state: str, reasons: Sequence[str]) -> None:
-        """Put a job's state into the index, and into the Orthanc the study came from."""
-        self.watcher.note(study_uid, job_id, state, reasons)
+    def _changed(self, study_uid: str) -> None:
+        self.notices.show(study_uid)
+
+    def _held_instances(self, study_uid: str) -> frozenset[str]:
+        return frozenset(i.sop_instance_uid for i in self.index.instances(study_uid))
+
+    def _asked(self, study_uid: str, source: str) -> None:
+        """Decide about a study that an Orthanc calls stable, or about which a person there asks.
+
+        What ended badly is handed in again, and what is done is delivered there again, for the
+        results may have been deleted.
+        """
         row = self.index.study(study_uid)
-        if row is not None:
-            self.pull.tell(row.source, study_uid, row.state, row.reasons)
+        if row is None:
+            return
+        if row.state == "receiving":
+            self.watcher.settled(study_uid)
+        elif row.state in {"incomplete", "failed", "cancelled"}:
+            self.requeue(study_uid)
+        elif row.state == "done" and row.job_id:
+            tries = [d.attempts for d in self.deliveries(study_uid) if d.destination == source]
+            self.outbox.post(study_uid, row.job_id, source, max(tries, default=0) + 1)
+        self.notices.show(study_uid, source)
 
     def _destinations_of(self, source: str) -> Sequence[str]:
         back = [source] if source.startswith(ORTHANC) else []
@@ -184,7 +212,8 @@ class Node:
 
     def _send(self, name: str, files: Sequence[Path]) -> str:
         if name.startswith(ORTHANC):
-            orthanc.push(self._peer(name.removeprefix(ORTHANC)), files)
+            peer = self._peer(name.removeprefix(ORTHANC))
+            orthanc.push(peer, files, self.config.listen.ae_title)
             return ""
         for destination in self.config.destinations:
             if destination.name == name:

@@ -1,22 +1,21 @@
 """Fetch a study from an Orthanc that says it is stable, and decide about it at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
-from node.config import OrthancPeer
+from node.config import Deliver, OrthancPeer
 from node.dicom import orthanc
 from node.dicom.intake import Intake
 from node.errors import InvalidInstance, LumbarError, RetryLater
 from node.jobs import Desk, Step
+from node.notice import ORTHANC
+from node.outbox import next_delay
 
 log = structlog.get_logger()
-
-#: Sources of this kind are Orthanc peers; results for their studies go back to them.
-ORTHANC = "orthanc:"
-AGAIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -26,20 +25,26 @@ class Pull:
     Attributes
     ----------
     desk : Desk
+    rules : Deliver
+        How long and how often a fetch that failed for now is repeated.
     intake : Intake
         The same way in as C-STORE: checked, durable, indexed.
     peer_of : callable
         A name to the configured peer; LookupError when there is none.
+    held : callable
+        A study's UID to the SOP Instance UIDs that are here already.
     consider : callable
-        Decide about a study that its source calls stable.
+        ``(study_uid, source)``: decide about a study that its source calls stable.
     """
 
     desk: Desk
+    rules: Deliver
     intake: Intake
     peer_of: Callable[[str], OrthancPeer]
-    consider: Callable[[str], None]
+    held: Callable[[str], Collection[str]]
+    consider: Callable[[str, str], None]
 
-    def trigger(self, peer: str, orthanc_id: str, delay_s: float = 0.0) -> None:
+    def trigger(self, peer: str, orthanc_id: str) -> None:
         """Hand in a fetch, durably.
 
         Raises
@@ -48,44 +53,49 @@ class Pull:
             When no such peer is configured.
         """
         self.peer_of(peer)
-        job_id = f"pull/{peer}/{orthanc_id}/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-        self.desk.enqueue("pull", job_id, peer, orthanc_id, delay_s=delay_s)
+        self._enqueue(peer, orthanc_id, 1, datetime.now(UTC).isoformat(), 0.0)
 
-    def tell(self, source: str, study_uid: str, state: str, reasons: Sequence[str]) -> None:
-        """Show a study's state in the Orthanc it came from; a silent Orthanc costs nothing."""
-        if not source.startswith(ORTHANC):
-            return
-        words = f"{state}: {'; '.join(reasons)}" if reasons else state
-        try:
-            orthanc.note(self.peer_of(source.removeprefix(ORTHANC)), study_uid, words)
-        except (LumbarError, LookupError) as error:
-            log.info("the state is not shown in Orthanc", study_uid=study_uid, reason=str(error))
+    def story(self, step: Step, peer: str, orthanc_id: str, attempt: int, since: str) -> None:
+        """Fetch, then decide about the study; what was fetched before a failure is kept."""
+        study_uid, words, delay = step("fetch", self._try, peer, orthanc_id, attempt, since)
+        if study_uid:
+            step("consider", self.consider, study_uid, ORTHANC + peer)
+        elif delay is not None:
+            step("again", self._enqueue, peer, orthanc_id, attempt + 1, since, delay)
+        else:
+            step("say", self._say, peer, orthanc_id, words)
 
-    def story(self, step: Step, peer: str, orthanc_id: str) -> None:
-        """Fetch, then decide about each study that was in it."""
+    def _try(self, peer: str, orthanc_id: str, attempt: int, since: str) -> list[Any]:
+        """Return the study's UID or why there is none, and the seconds until the next try."""
         say = log.bind(peer=peer, orthanc_id=orthanc_id)
         try:
-            studies = step("fetch", self._fetch, peer, orthanc_id)
+            return [self._fetch(peer, orthanc_id), "", None]
         except RetryLater as error:
-            say.warning("the fetch waits", reason=str(error))
-            step("again", self.trigger, peer, orthanc_id, AGAIN_S)
-            return
+            age = (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+            delay = next_delay(attempt, age, self.rules)
+            say.warning("the fetch failed", reason=str(error), next_try_s=delay)
+            return ["", f"failed: {error}", delay]
         except (LumbarError, LookupError) as error:
             say.error("the fetch ended", reason=str(error))
-            return
-        for study_uid in studies:
-            step("consider", self.consider, study_uid)
+            return ["", f"rejected: {error}", None]
 
-    def _fetch(self, peer: str, orthanc_id: str) -> list[str]:
-        studies: set[str] = set()
-
+    def _fetch(self, peer: str, orthanc_id: str) -> str:
         def take(part10: bytes) -> None:
             try:
-                row, _ = self.intake.receive(part10, ORTHANC + peer)
+                self.intake.receive(part10, ORTHANC + peer)
             except InvalidInstance as error:
                 log.warning("an instance is left out", peer=peer, reason=str(error))
-            else:
-                studies.add(row.study_uid)
 
-        orthanc.pull(self.peer_of(peer), orthanc_id, take)
-        return sorted(studies)
+        return orthanc.pull(self.peer_of(peer), orthanc_id, take, self.held).study_uid
+
+    def _enqueue(
+        self, peer: str, orthanc_id: str, attempt: int, since: str, delay_s: float
+    ) -> None:
+        job_id = f"pull/{peer}/{orthanc_id}/{since}/{attempt}"
+        self.desk.enqueue("pull", job_id, peer, orthanc_id, attempt, since, delay_s=delay_s)
+
+    def _say(self, peer: str, orthanc_id: str, words: str) -> None:
+        try:
+            orthanc.say(self.peer_of(peer), orthanc_id, words)
+        except (LumbarError, LookupError) as error:
+            log.info("the end is not shown in Orthanc", orthanc_id=orthanc_id, reason=str(error))

@@ -17,7 +17,7 @@ HOMES = {
     "onnxruntime": {"inference/runtime.py"},
     "highdicom": {"results"},
     "pynetdicom": {"dicom"},
-    "orthanc_api_client": {"dicom/orthanc.py"},
+    "orthanc_api_client": {"dicom/orthanc"},
     "sqlalchemy": {"storage", "jobs.py"},
     "alembic": {"storage"},
     "fastapi": {"web"},

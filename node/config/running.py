@@ -23,4 +23,10 @@ class Web(Section):
 
     bind: BindAddress = "127.0.0.1"
     port: Port = 8080
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s?#]+)?$")] = ""
     token_file: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """Where people reach the pages, without a slash at the end."""
+        return self.url.rstrip("/") or f"http://{self.bind}:{self.port}"

@@ -21,12 +21,14 @@ class Destination(Section):
 
 
 class OrthancPeer(Section):
-    """An Orthanc whose plugin tells this node about stable studies; results go back by REST."""
+    """An Orthanc whose plugin tells this node about stable studies; results go back to it."""
 
     name: PeerName
     url: Annotated[str, Field(pattern=r"^https?://")]
     user: str = ""
     password_file: Path | None = None
+    pull: Literal["study", "series"] = "study"
+    push: Literal["rest", "dicom"] = "rest"
 
 
 class Deliver(Section):

@@ -85,9 +85,12 @@ class Index:
     ----------
     url : str
         SQLAlchemy URL. A SQLite file has to be on a local disk, not on NFS.
+    changed : callable
+        Called with the UID of a study whose state has been set.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, changed: Callable[[str], None] = lambda _: None) -> None:
+        self._changed = changed
         self._writer = engine_of(url)
         self._engine = self._writer.execution_options(writes=False)
         # Both dialects know INSERT ... ON CONFLICT, by the same names.
@@ -204,8 +207,10 @@ class Index:
         if state not in TRANSITIONS:
             raise ValueError(f"{state!r} is not a state of a study")
         with self._writer.begin() as connection:
-            if connection.execute(change).rowcount == 1:
-                return
+            is_changed = connection.execute(change).rowcount == 1
+        if is_changed:
+            self._changed(study_uid)
+            return
         study = self.study(study_uid)
         if study is None:
             raise LookupError(f"study {study_uid} is not in the index")

@@ -134,7 +134,7 @@ def test_a_study_goes_to_the_node_and_results_come_back_without_a_loop(
     wait_for(lambda: state(pacs, study) == "sent", what="the state")
 
     images: list[bytes] = []
-    assert client.pull(peer(pacs), study, images.append) == 9
+    assert client.pull(peer(pacs), study, images.append).images == 9
     assert sorted(images) == sorted(pacs.files().values())
 
     result = tmp_path / "capture.dcm"
@@ -147,7 +147,7 @@ def test_a_study_goes_to_the_node_and_results_come_back_without_a_loop(
     no_more(parts, 1)
     assert state(pacs, study) == "done"
     # Our own result is not fetched as if it were an image of the patient.
-    assert client.pull(peer(pacs), study, images.append) == 9
+    assert client.pull(peer(pacs), study, images.append).images == 9
 
 
 def test_orthanc_killed_while_the_node_is_down_still_tells(

@@ -96,7 +96,7 @@ def test_only_mr_images_are_fetched_byte_for_byte(
         study = orthanc.upload(part10)
     taken: list[bytes] = []
 
-    assert client.pull(peer, study, taken.append) == 6
+    assert client.pull(peer, study, taken.append).images == 6
 
     assert sorted(taken) == sorted(images)
 
