@@ -18,6 +18,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
 from node.config import Listen, Source
+from node.dicom.intake import read_row
 from node.dicom.limits import check
 from node.dicom.listener import Listener
 from node.storage.archive import Archive
@@ -51,10 +52,14 @@ class Node:
 
 @contextmanager
 def listening(root: Path, sources: Sequence[Source] = (), **settings: Any) -> Iterator[Node]:
-    """Run a listener on a free port; keyword arguments are settings of `config.Listen`."""
-    options = Listen(**{"port": free_port(), "min_free_mb": 10, **settings})
+    """Run a listener on a free port; keyword arguments are settings of `config.Listen`.
+
+    Its acceptor runs in this process unless ``processes`` says otherwise.
+    """
+    options = Listen(**{"port": free_port(), "min_free_mb": 10, "processes": 0, **settings})
     archive = Archive(root / "archive", options.min_free_mb)
     index = Index(f"sqlite:///{root}/index.sqlite")
+    index.rebuild(archive.iterate(), read_row)  # as a node does when it starts
     quarantine = Quarantine(root / "quarantine", 64)
     listener = Listener(options, archive, index, sources, quarantine)
     listener.start()
@@ -70,7 +75,7 @@ def listening_process(root: Path) -> Iterator[tuple["subprocess.Popen[bytes]", i
     """Run a listener in a process of its own, which is killed at the end."""
     script = (
         "import sys, time; from pathlib import Path; from tests.receiving import listening\n"
-        "with listening(Path(sys.argv[1]), port=int(sys.argv[2])): time.sleep(600)\n"
+        "with listening(Path(sys.argv[1]), port=int(sys.argv[2]), processes=2): time.sleep(600)\n"
     )
     port = free_port()
     process = subprocess.Popen(

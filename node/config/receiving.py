@@ -32,6 +32,7 @@ class Listen(Section):
     min_free_mb: Annotated[int, Field(ge=0)] = 2048
     max_object_mb: Annotated[int, Field(ge=1)] = 512
     accept_and_ignore: bool = True
+    processes: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = "auto"
 
 
 class Complete(Section):

@@ -1,4 +1,4 @@
-"""The one way into the node: check, make durable, write the index row, and only then say yes.
+"""The one way into the node: check, make durable, and only then say yes; the index follows.
 
 Used by the C-STORE listener while bytes still arrive, and by everything that holds a whole file
 (an Orthanc, a folder). Both write the file meta information anew, so that the same data set has
@@ -6,6 +6,7 @@ the same address whoever brought it, and whatever a preamble held is gone (rule 
 """
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -37,7 +38,7 @@ class IncomingFile(Protocol):
     path: Path
     size: int
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Append bytes; raise `DiskFull` before the disk is full."""
 
     def commit(self) -> StoredFile:
@@ -50,6 +51,9 @@ class IncomingFile(Protocol):
 class Archive(Protocol):
     """Where files become durable."""
 
+    def path(self, sha256: str) -> Path:
+        """Return where the file with this hash is."""
+
     def incoming(self) -> IncomingFile:
         """Open a file; raise `DiskFull` below the watermark."""
 
@@ -57,8 +61,8 @@ class Archive(Protocol):
 class Index(Protocol):
     """Where rows about them go."""
 
-    def add_instance(self, row: InstanceRow) -> Outcome:
-        """Add a row, or say what stands against it."""
+    def add_instances(self, rows: Sequence[InstanceRow]) -> list[Outcome]:
+        """Add rows, or say for each what stands against it."""
 
 
 class Quarantine(Protocol):
@@ -76,30 +80,24 @@ class Quarantine(Protocol):
         """Keep contents with their reason; never raises."""
 
 
-class Intake:
-    """Checks instances and hands them to the archive and the index.
+class Custody:
+    """Checks instances and makes them durable.
 
     Parameters
     ----------
-    archive, index
-        An `Archive` and an `Index`.
+    archive : Archive
     max_object_mb : int
         Largest instance (MiB) that is taken.
     quarantine : Quarantine, optional
-        Gets what is refused, and what came under a UID that other contents have.
+        Gets what is refused.
     """
 
     def __init__(
-        self,
-        archive: Archive,
-        index: Index,
-        max_object_mb: int,
-        quarantine: Quarantine | None = None,
+        self, archive: Archive, max_object_mb: int, quarantine: Quarantine | None = None
     ) -> None:
         self._archive = archive
-        self._index = index
         self._quarantine = quarantine
-        self.max_bytes = max_object_mb << 20
+        self._max_bytes = max_object_mb << 20
 
     def open(self, header: bytes) -> IncomingFile:
         """Open a file that begins with ``header``, from `part10_header`."""
@@ -133,16 +131,14 @@ class Intake:
             raise
         return file
 
-    def append(self, file: IncomingFile, chunk: bytes) -> None:
+    def append(self, file: IncomingFile, chunk: bytes | memoryview) -> None:
         """Write the next bytes; raise `InvalidInstance` when it becomes larger than allowed."""
-        if file.size + len(chunk) > self.max_bytes:
-            raise InvalidInstance(f"the object has more than the limit of {self.max_bytes} bytes")
+        if file.size + len(chunk) > self._max_bytes:
+            raise InvalidInstance(f"the object has more than the limit of {self._max_bytes} bytes")
         file.write(chunk)
 
-    def finish(
-        self, file: IncomingFile, source: str, study_uid: str | None = None
-    ) -> tuple[InstanceRow, Outcome]:
-        """Check a completely written file, store it durably and index it.
+    def keep(self, file: IncomingFile, source: str, study_uid: str | None = None) -> InstanceRow:
+        """Check a completely written file, store it durably and return its index row.
 
         Parameters
         ----------
@@ -158,7 +154,7 @@ class Intake:
             When it is not fit to read, or of another study; the file is deleted.
         """
         try:
-            facts = check_file(file.path, max_bytes=self.max_bytes)
+            facts = check_file(file.path, max_bytes=self._max_bytes)
             if study_uid not in {None, facts.study_uid}:
                 raise InvalidInstance("it does not belong to the study that was asked for")
             stored = file.commit()
@@ -167,8 +163,89 @@ class Intake:
             raise
         finally:
             file.discard()
-        row = row_of(stored, facts, source)
-        return row, self._add(row, stored.path)
+        return row_of(stored, facts, source)
+
+    def _set_aside(self, what: Path | bytes, reason: str, source: str) -> None:
+        if self._quarantine is None:
+            return
+        study, instance = names_in_file(what) if isinstance(what, Path) else names(what)
+        self._quarantine.keep(what, reason, source, study_uid=study, sop_instance_uid=instance)
+
+
+class Register:
+    """Enters instances that are durable into the index.
+
+    Parameters
+    ----------
+    archive, index
+        An `Archive` and an `Index`.
+    quarantine : Quarantine, optional
+        Gets what came under a UID that other contents have.
+    """
+
+    def __init__(
+        self, archive: Archive, index: Index, quarantine: Quarantine | None = None
+    ) -> None:
+        self._archive = archive
+        self._index = index
+        self._quarantine = quarantine
+
+    def enter(self, rows: Sequence[InstanceRow]) -> list[Outcome]:
+        """Add rows in one transaction, and return what each of them is."""
+        outcomes = self._index.add_instances(rows)
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if outcome == "conflict":
+                self._note_conflict(row)
+        return outcomes
+
+    def _note_conflict(self, row: InstanceRow) -> None:
+        log.warning(
+            "an instance came again with other contents: the first is used, both are kept",
+            study_uid=row.study_uid,
+            sop_instance_uid=row.sop_instance_uid,
+            source=row.source,
+            sha256=row.sha256,
+        )
+        if self._quarantine is not None:
+            self._quarantine.keep(
+                self._archive.path(row.sha256),
+                "another instance has this SOP Instance UID: the first is used, not this one",
+                row.source,
+                study_uid=row.study_uid,
+                sop_instance_uid=row.sop_instance_uid,
+            )
+
+
+class Intake(Custody):
+    """Takes whole files: checks them, makes them durable and enters them.
+
+    Parameters
+    ----------
+    archive, index
+        An `Archive` and an `Index`.
+    max_object_mb : int
+        Largest instance (MiB) that is taken.
+    quarantine : Quarantine, optional
+        Gets what is refused, and what came under a UID that other contents have.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        index: Index,
+        max_object_mb: int,
+        quarantine: Quarantine | None = None,
+    ) -> None:
+        super().__init__(archive, max_object_mb, quarantine)
+        self._register = Register(archive, index, quarantine)
+
+    def finish(
+        self, file: IncomingFile, source: str, study_uid: str | None = None
+    ) -> tuple[InstanceRow, Outcome]:
+        """Keep a completely written file as `keep` does, and index it."""
+        row = self.keep(file, source, study_uid)
+        (outcome,) = self._register.enter([row])
+        return row, outcome
 
     def receive(self, part10: bytes, source: str) -> tuple[InstanceRow, Outcome]:
         """Take a whole DICOM file, for example one that was pulled from an Orthanc.
@@ -181,32 +258,6 @@ class Intake:
             When it would pass the watermark.
         """
         return self.finish(self.begin(part10, source), source)
-
-    def _set_aside(self, what: Path | bytes, reason: str, source: str) -> None:
-        if self._quarantine is None:
-            return
-        study, instance = names_in_file(what) if isinstance(what, Path) else names(what)
-        self._quarantine.keep(what, reason, source, study_uid=study, sop_instance_uid=instance)
-
-    def _add(self, row: InstanceRow, path: Path) -> Outcome:
-        outcome = self._index.add_instance(row)
-        if outcome == "conflict":
-            log.warning(
-                "an instance came again with other contents: the first is used, both are kept",
-                study_uid=row.study_uid,
-                sop_instance_uid=row.sop_instance_uid,
-                source=row.source,
-                sha256=row.sha256,
-            )
-            if self._quarantine is not None:
-                self._quarantine.keep(
-                    path,
-                    "another instance has this SOP Instance UID: the first is used, not this one",
-                    row.source,
-                    study_uid=row.study_uid,
-                    sop_instance_uid=row.sop_instance_uid,
-                )
-        return outcome
 
 
 def read_row(stored: StoredFile) -> InstanceRow:

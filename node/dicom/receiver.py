@@ -15,7 +15,8 @@ from pynetdicom.sop_class import Verification
 
 from node.dicom import statuses
 from node.dicom.limits import uid
-from node.dicom.transport import MAX_PDU, no_delay
+from node.dicom.transport import no_delay
+from node.dicom.wire import MAX_PDU
 from node.errors import InvalidInstance
 
 

@@ -17,7 +17,8 @@ from node.config import Destination, Tls
 from node.dicom import statuses
 from node.dicom.sent import Ladder, SendReport, Sent
 from node.dicom.tls import client_context
-from node.dicom.transport import MAX_PDU, no_delay
+from node.dicom.transport import no_delay
+from node.dicom.wire import MAX_PDU
 from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
 
 log = structlog.get_logger()

@@ -6,6 +6,7 @@ Sources: PS3.4 Table B.2-1 (storage), PS3.7 Annex C (general).
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.15: our own mistake, the log has the details
 CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.6: not the class that was negotiated
+UNRECOGNISED_OPERATION = 0x0211  # PS3.7 C.5: no service of this node
 OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3: the sender may try again later
 CLASS_MISMATCH = 0xA900  # PS3.4 B.2.3: the data set is of another class than announced
 CANNOT_UNDERSTAND = 0xC000  # PS3.4 B.2.3: broken, hostile or not what the standard allows

@@ -148,7 +148,7 @@ class Incoming:
     ) -> None:
         self.discard()
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Append bytes.
 
         Raises

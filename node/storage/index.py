@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -93,6 +94,7 @@ class Index:
         self._changed = changed
         self._writer = engine_of(url)
         self._engine = self._writer.execution_options(writes=False)
+        self._unflushed = engine_of(url, flush=False)
         # Both dialects know INSERT ... ON CONFLICT, by the same names.
         self._insert: Any = (
             sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
@@ -102,28 +104,61 @@ class Index:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        self._unflushed.dispose()
 
     def add_instance(self, row: InstanceRow) -> Outcome:
-        """Add an instance and bring its study up to date, in one transaction.
+        """Add one instance; see `add_instances`."""
+        return self.add_instances([row])[0]
+
+    def add_instances(self, rows: Sequence[InstanceRow]) -> list[Outcome]:
+        """Add instances and bring their studies up to date, in one transaction.
+
+        It is not flushed to the disk: rows that a power cut takes back are rebuilt from the
+        archive at the next start, and later changes of other kinds take them along.
 
         Returns
         -------
-        "new", "duplicate" (same UID, same bytes) or "conflict" (same UID, other bytes: the first
-        stays, the second is noted)
+        list
+            For each row "new", "duplicate" (same UID, same bytes) or "conflict" (same UID, other
+            bytes: the first stays, the second is noted).
         """
-        with self._writer.begin() as connection:
-            new = self._insert(instances).values(asdict(row)).on_conflict_do_nothing()
-            # RETURNING, since psycopg does not count the rows of such an insert.
-            if connection.execute(new.returning(instances.c.sop_instance_uid)).first():
-                connection.execute(self._count_in(row))
-                return "new"
-            same_uid = instances.c.sop_instance_uid == row.sop_instance_uid
-            kept = connection.execute(select(instances.c.sha256).where(same_uid)).scalar_one()
-            if kept == row.sha256:
-                return "duplicate"
-            note = {column.name: getattr(row, column.name) for column in conflicts.columns}
-            connection.execute(self._insert(conflicts).values(note).on_conflict_do_nothing())
-            return "conflict"
+        first: dict[str, InstanceRow] = {}
+        for row in rows:
+            first.setdefault(row.sop_instance_uid, row)
+        # RETURNING, since psycopg does not count the rows of such an insert.
+        insert = self._insert(instances).on_conflict_do_nothing()
+        added = insert.returning(instances.c.sop_instance_uid)
+        with self._unflushed.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+            values = [asdict(row) for row in first.values()]
+            new = set(connection.execute(added, values).scalars())
+            for study in _by_study([first[uid] for uid in first if uid in new]):
+                connection.execute(self._count_in(study))
+            if len(new) == len(rows):
+                return ["new"] * len(rows)
+            return self._sort_out(connection, rows, {uid: first[uid] for uid in new})
+
+    def _sort_out(
+        self, connection: Connection, rows: Sequence[InstanceRow], new: dict[str, InstanceRow]
+    ) -> list[Outcome]:
+        """Tell what each row is when not all are new, and note the conflicts."""
+        uids = {row.sop_instance_uid for row in rows}
+        query = select(instances.c.sop_instance_uid, instances.c.sha256).where(
+            instances.c.sop_instance_uid.in_(uids)
+        )
+        kept = {row[0]: row[1] for row in connection.execute(query)}
+        outcomes: list[Outcome] = []
+        for row in rows:
+            if new.get(row.sop_instance_uid) is row:
+                outcomes.append("new")
+            elif kept[row.sop_instance_uid] == row.sha256:
+                outcomes.append("duplicate")
+            else:
+                outcomes.append("conflict")
+                note = {column.name: getattr(row, column.name) for column in conflicts.columns}
+                connection.execute(self._insert(conflicts).values(note).on_conflict_do_nothing())
+        return outcomes
 
     def rebuild(
         self, files: Iterable[StoredFile], read: Callable[[StoredFile], InstanceRow]
@@ -253,20 +288,20 @@ class Index:
         )
         return tuple(DeliveryRow(**row._mapping) for row in self._read(query))
 
-    def _count_in(self, row: InstanceRow) -> Any:
-        """Return the statement that counts a new instance into its study.
+    def _count_in(self, rows: Sequence[InstanceRow]) -> Any:
+        """Return the statement that counts new instances into their study.
 
         A finished study is looked at again.
         """
         more = json.dumps(["more images arrived after the study was decided"])
         first = self._insert(studies).values(
-            study_uid=row.study_uid,
+            study_uid=rows[0].study_uid,
             state="receiving",
             reasons="[]",
-            source=row.source,
-            first_received=row.received_at,
-            last_received=row.received_at,
-            instances=1,
+            source=rows[0].source,
+            first_received=min(row.received_at for row in rows),
+            last_received=max(row.received_at for row in rows),
+            instances=len(rows),
         )
         old, new = studies.c, first.excluded
         reopened = old.state.in_(REOPENED)
@@ -274,7 +309,7 @@ class Index:
         return first.on_conflict_do_update(
             index_elements=["study_uid"],
             set_={
-                "instances": old.instances + 1,
+                "instances": old.instances + new.instances,
                 "last_received": case((later, new.last_received), else_=old.last_received),
                 "state": case((reopened, "receiving"), else_=old.state),
                 "reasons": case((reopened, more), else_=old.reasons),
@@ -296,21 +331,29 @@ def _study(row: Any) -> StudyRow:
     return StudyRow(**values)
 
 
-def engine_of(url: str) -> Engine:
-    """Return an engine whose transactions write."""
+def _by_study(rows: Sequence[InstanceRow]) -> list[list[InstanceRow]]:
+    """Group rows, in an order in which no two writers can wait for each other."""
+    groups: dict[str, list[InstanceRow]] = {}
+    for row in rows:
+        groups.setdefault(row.study_uid, []).append(row)
+    return [groups[uid] for uid in sorted(groups)]
+
+
+def engine_of(url: str, *, flush: bool = True) -> Engine:
+    """Return an engine whose transactions write, and are flushed to the disk or only whole."""
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     engine = create_engine(url, connect_args={"timeout": 30})
-    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "connect", partial(_set_up_sqlite, "FULL" if flush else "NORMAL"))
     event.listen(engine, "begin", _begin)
     return engine.execution_options(writes=True)
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    """Make a commit durable (FULL) and let readers pass writers (WAL)."""
+def _set_up_sqlite(synchronous: str, connection: Any, _record: object) -> None:
+    """Let readers pass writers (WAL), and make a commit durable (FULL) or only whole (NORMAL)."""
     connection.isolation_level = None  # this module says when a transaction begins
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=30000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

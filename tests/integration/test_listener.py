@@ -300,7 +300,7 @@ def test_a_transfer_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     with listening(tmp_path) as node:
         association = associate(node.port)
         connection = association.dul.socket.socket
-        body = dataset(part10(mr_image(size=512)))
+        body = dataset(part10(mr_image(size=1024)))
         command_then_half(association, body)
         wait_for(lambda: len(node.unfinished()) == 1, what="the first half")
         connection.shutdown(socket.SHUT_RDWR)
@@ -313,7 +313,7 @@ def test_a_transfer_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 def command_then_half(association: Any, body: bytes) -> None:
     """Send a C-STORE command and only the first half of its data set."""
-    image = mr_image(size=512)
+    image = mr_image(size=1024)
     request = C_STORE()
     request.MessageID = 1
     request.Priority = 2

@@ -1,0 +1,229 @@
+"""The listener's books: who is connected, what came, and the index rows, written in groups.
+
+The rows are derived from the archive (`node.storage.index`), so they follow the acknowledgement:
+an instance is durable before it is entered here, and its row is written together with those of
+its neighbours within `GROUP_S`. An association counts as open until its last row is written, so
+whoever asks never sees a study as silent while rows of it are on their way.
+"""
+
+import queue
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+
+from node.dicom import pdu
+from node.dicom.admission import Gate, Refusal
+from node.dicom.intake import Register
+from node.spine.instances import InstanceRow
+
+log = structlog.get_logger()
+
+GROUP_S = 0.05
+_GROUP = 500  # rows of one transaction
+_WAITING = 10_000  # rows that may wait; then senders do
+_AGAIN_S = 1.0
+
+#: Names an association: the acceptor it came to, and a number there.
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who is at the other end of an association, as far as it said.
+
+    Attributes
+    ----------
+    address : str
+        IP address.
+    calling_ae, called_ae : str
+    """
+
+    address: str
+    calling_ae: str = ""
+    called_ae: str = ""
+
+
+@dataclass
+class _Open:
+    """An association that is open, or has rows on their way."""
+
+    peer: Peer
+    studies: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Closing:
+    key: Key
+    done: "Future[None]"
+
+
+class Books:
+    """Kept by one process for all acceptors; every method may be called from any thread.
+
+    Parameters
+    ----------
+    max_associations : int
+        How many may be open at once.
+    gate : admission.Gate
+        Who may enter.
+    register : intake.Register
+        Where rows go.
+    """
+
+    def __init__(self, max_associations: int, gate: Gate, register: Register) -> None:
+        self._max_associations = max_associations
+        self._gate = gate
+        self._register = register
+        self._lock = threading.Lock()
+        self._open: dict[Key, _Open] = {}
+        self._counts: Counter[str] = Counter()
+        self._queue: queue.Queue[tuple[Key, InstanceRow] | _Closing | None] = queue.Queue(_WAITING)
+        self._writer: threading.Thread | None = None
+        self._is_ending = threading.Event()
+
+    def start(self) -> None:
+        """Begin to write rows."""
+        self._is_ending.clear()
+        self._writer = threading.Thread(target=self._write, name="index writer", daemon=True)
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Write what has come, then end."""
+        if self._writer is not None:
+            self._is_ending.set()
+            self._queue.put(None)
+            self._writer.join()
+            self._writer = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What happened to instances since the start."""
+        with self._lock:
+            return dict(self._counts)
+
+    def open_associations(self, study_uid: str) -> int:
+        """Return how many associations are open, or not yet written, that sent a study."""
+        with self._lock:
+            return sum(study_uid in one.studies for one in self._open.values())
+
+    # -- what acceptors say -----------------------------------------------------------------------
+
+    def opened(self, key: Key, peer: Peer) -> Refusal | None:
+        """Enter an association, or say why it is refused."""
+        refusal = self._gate.enter(key, peer.calling_ae, peer.called_ae, peer.address)
+        with self._lock:
+            if refusal is None and len(self._open) >= self._max_associations:
+                why = f"{len(self._open)} associations are open: listen.max_associations"
+                refusal = Refusal(*pdu.NO_ROOM, why)
+                self._gate.leave(key)
+            if refusal is None:
+                self._open[key] = _Open(peer)
+                return None
+        log.warning("association refused", why=refusal.why, **_who(peer))
+        return refusal
+
+    def stored(self, key: Key, row: InstanceRow) -> None:
+        """Enter an instance that is durable."""
+        with self._lock:
+            self._open[key].studies.add(row.study_uid)
+        self._queue.put((key, row))
+
+    def ignored(self, key: Key) -> None:  # noqa: ARG002 - the others need it
+        """Count an instance that nobody keeps."""
+        self._count("ignored")
+
+    def refused(self, key: Key, count: str, reason: str, status: int) -> None:
+        """Count and log an instance that was not taken."""
+        self._count(count)
+        peer = self._peer(key)
+        log.warning("instance refused", reason=reason, status=f"0x{status:04X}", **_who(peer))
+
+    def broken(self, key: Key, reason: str) -> None:
+        """Log an association that ended in a way it should not."""
+        log.warning("association aborted", reason=reason, **_who(self._peer(key)))
+
+    def closed(self, key: Key) -> "Future[None]":
+        """Close an association; the future is done once all its rows are in the index."""
+        done: Future[None] = Future()
+        self._gate.leave(key)
+        with self._lock:
+            has_rows = key in self._open and bool(self._open[key].studies)
+            if not has_rows:
+                self._open.pop(key, None)
+        if has_rows:
+            self._queue.put(_Closing(key, done))
+        else:
+            done.set_result(None)
+        return done
+
+    def lost(self, acceptor: int) -> None:
+        """Close the associations of an acceptor that has ended."""
+        with self._lock:
+            keys = [key for key in self._open if key[0] == acceptor]
+        for key in keys:
+            self.closed(key)
+
+    def _peer(self, key: Key) -> Peer:
+        with self._lock:
+            return self._open[key].peer if key in self._open else Peer("unknown")
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+    # -- the writer -------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        is_last = False
+        while not is_last:
+            rows, closing, is_last = self._gather()
+            if rows:
+                self._add(rows)
+            with self._lock:
+                for one in closing:
+                    self._open.pop(one.key, None)
+            for one in closing:
+                one.done.set_result(None)
+
+    def _gather(self) -> tuple[list[InstanceRow], list[_Closing], bool]:
+        """Wait for a row, and for its neighbours; a closing association is not kept waiting."""
+        rows: list[InstanceRow] = []
+        closing: list[_Closing] = []
+        entry: Any = self._queue.get()
+        deadline = time.monotonic() + GROUP_S
+        while entry is not None:
+            if isinstance(entry, _Closing):
+                closing.append(entry)
+            else:
+                rows.append(entry[1])
+            patience = 0.0 if closing else deadline - time.monotonic()
+            if len(rows) >= _GROUP:
+                return rows, closing, False
+            try:
+                entry = self._queue.get(block=patience > 0, timeout=max(patience, 0.001))
+            except queue.Empty:
+                return rows, closing, False
+        return rows, closing, True
+
+    def _add(self, rows: list[InstanceRow]) -> None:
+        """Write rows, however long the database is away: the instances are safe meanwhile."""
+        while True:
+            try:
+                outcomes = self._register.enter(rows)
+            except Exception:
+                log.exception("the index cannot be written", rows=len(rows))
+                if self._is_ending.wait(_AGAIN_S):
+                    return  # the next start rebuilds them from the archive
+            else:
+                with self._lock:
+                    self._counts.update(outcomes)
+                return
+
+
+def _who(peer: Peer) -> dict[Literal["calling_ae", "address"], str]:
+    return {"calling_ae": peer.calling_ae, "address": peer.address}

@@ -1,0 +1,117 @@
+"""One instance on its way from the wire to the archive, never held whole, hashed once.
+
+What it is answered and why is in the table of `node.dicom.statuses`.
+"""
+
+from node.dicom import statuses
+from node.dicom.intake import Custody, IncomingFile, part10_header
+from node.dicom.limits import ClassMismatch
+from node.dicom.wire import Wire
+from node.errors import DiskFull, InvalidInstance, LumbarError
+from node.spine.instances import InstanceRow
+
+#: Bytes that are collected before they are written: an MR image of 256 x 256 or 320 x 320 is
+#: hashed and written in one piece. One buffer for each association.
+CHUNK = 256 << 10
+
+
+class Refused(Exception):  # noqa: N818 - what became of the instance
+    """The instance is not taken.
+
+    Attributes
+    ----------
+    status : int
+        What the sender is told.
+    count : str
+        What it counts as: refused or no_space.
+    """
+
+    def __init__(self, status: int, count: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.count = count
+
+
+class Reception:
+    """The data set of one C-STORE.
+
+    An error on the way is kept until everything has come, so that the peer gets an answer and
+    the association goes on.
+
+    Parameters
+    ----------
+    custody : Custody
+    buffer : bytearray
+        `CHUNK` bytes, used by nobody else meanwhile.
+    sop_class, sop_instance, syntax : str
+        What the command and the presentation context say; not believed yet.
+    """
+
+    def __init__(
+        self, custody: Custody, buffer: bytearray, sop_class: str, sop_instance: str, syntax: str
+    ) -> None:
+        self._custody = custody
+        self._view = memoryview(buffer)
+        self._filled = 0
+        self._is_empty = True
+        self._file: IncomingFile | None = None
+        self._error: LumbarError | OSError | None = None
+        self._header = b""
+        try:
+            self._header = part10_header(sop_class, sop_instance, syntax)
+        except InvalidInstance as error:
+            self._error = error
+
+    def take(self, wire: Wire, size: int) -> None:
+        """Take a fragment of ``size`` bytes from the wire."""
+        self._is_empty = self._is_empty and size == 0
+        while size:
+            piece = min(size, CHUNK - self._filled)
+            wire.into(self._view[self._filled : self._filled + piece])
+            self._filled += piece
+            size -= piece
+            if self._filled == CHUNK:
+                self._write()
+
+    def finish(self, source: str) -> InstanceRow:
+        """Check what has come and make it durable.
+
+        Raises
+        ------
+        Refused
+            With the status of the answer; nothing is left of the instance.
+        """
+        try:
+            self._write()
+            if self._error is not None:
+                raise self._error
+            if self._is_empty or self._file is None:
+                raise InvalidInstance("the data set is empty")
+            return self._custody.keep(self._file, source)
+        except DiskFull as error:
+            raise Refused(statuses.OUT_OF_RESOURCES, "no_space", str(error)) from error
+        except OSError as error:
+            reason = f"the archive's disk does not work: {error.strerror}"
+            raise Refused(statuses.OUT_OF_RESOURCES, "no_space", reason) from error
+        except ClassMismatch as error:
+            raise Refused(statuses.CLASS_MISMATCH, "refused", str(error)) from error
+        except InvalidInstance as error:
+            raise Refused(statuses.CANNOT_UNDERSTAND, "refused", str(error)) from error
+
+    def drop(self) -> None:
+        """Delete what has come, unless it is in the archive."""
+        if self._file is not None:
+            self._file.discard()
+
+    def _write(self) -> None:
+        """Hand what is in the buffer to the archive."""
+        chunk, self._filled = self._view[: self._filled], 0
+        if self._error is not None or not chunk:
+            return
+        try:
+            if self._file is None:
+                self._file = self._custody.open(self._header)
+            self._custody.append(self._file, chunk)
+        except (LumbarError, OSError) as error:
+            self._error = error
+            self.drop()
