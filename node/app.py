@@ -10,9 +10,11 @@ from typing import Any
 
 from node import __version__
 from node.analysis import delivery_order, ending
+from node.asking import Asking
 from node.config import Config, OrthancPeer
 from node.delivery import deliver
-from node.dicom import orthanc, reader
+from node.dicom import orthanc
+from node.dicom.counting import count_images
 from node.dicom.intake import Intake, read_row
 from node.dicom.limits import check_file
 from node.dicom.listener import Listener
@@ -22,8 +24,8 @@ from node.jobs import Desk, Queue, Worker
 from node.notice import ORTHANC, Notices
 from node.outbox import Outbox
 from node.pull import Pull
-from node.spine import series
-from node.spine.anatomy import LEVELS, Role
+from node.received import Received
+from node.spine.anatomy import LEVELS
 from node.storage.archive import Archive
 from node.storage.index import DeliveryRow, Index, StudyRow
 from node.storage.quarantine import Quarantine
@@ -62,9 +64,9 @@ class Node:
         self.watcher = Watcher(
             times=config.complete,
             index=self.index,
-            archive=self.archive,
             desk=self.desk,
-            roles_of=_roles_of,
+            received=Received(self.archive.path),
+            asking=Asking(self._count_at),
             open_associations=self.listener.open_associations,
             sources=config.sources,
         )
@@ -206,6 +208,9 @@ class Node:
             self.outbox.post(study_uid, row.job_id, source, max(tries, default=0) + 1)
         self.notices.show(study_uid, source)
 
+    def _count_at(self, address: str, study_uid: str) -> Mapping[str, int | None]:
+        return count_images(address, self.config.listen.ae_title, study_uid)
+
     def _destinations_of(self, source: str) -> Sequence[str]:
         back = [source] if source.startswith(ORTHANC) else []
         return [*back, *(d.name for d in self.config.destinations)]
@@ -321,8 +326,3 @@ def _result(path: Path) -> Held:
         facts.transfer_syntax_uid,
         path,
     )
-
-
-def _roles_of(paths: Sequence[Path]) -> frozenset[Role]:
-    headers = [(path, reader.read_header(path)) for path in paths]
-    return frozenset(series.choose(reader.facts(headers)).chosen)

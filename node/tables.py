@@ -105,6 +105,8 @@ def one_study(
     facts.add_row("received", f"{_time(row.first_received)} to {_time(row.last_received)} UTC")
     for reason in row.reasons:
         facts.add_row("why", reason)
+    for reason in row.started:
+        facts.add_row("started", reason)
     parts: list[RenderableType] = [facts]
     if findings:
         parts += [findings_grid(StudyFindings.from_json(findings)), _series(findings)]

@@ -1,21 +1,21 @@
 """Watch the studies that are being received, and start a job when one is complete."""
 
+import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import structlog
 
+from node.asking import Asking
 from node.config import Complete, Source, source_of
-from node.errors import LumbarError, NotAssessable
 from node.jobs import Desk
+from node.received import Received
+from node.spine import proof
 from node.spine.anatomy import Role
-from node.spine.completeness import Decision, StudyState, decide
-from node.spine.instances import input_hash
-from node.storage.archive import Archive
+from node.spine.completeness import Contents, Decision, StudyState, decide
+from node.spine.instances import InstanceRow, input_hash
 from node.storage.index import Index, StudyRow
 
 log = structlog.get_logger()
@@ -28,8 +28,14 @@ DIED = (
     "look at its images before you requeue it"
 )
 ENDED = frozenset({"done", "rejected", "failed"})
+#: Ends that stand when nothing changes.
+RESULTS = frozenset({"done", "rejected"})
 #: Of a job; the engine takes the smallest first.
 PRIORITY = {"stat": 1, "routine": 10}
+#: The fingerprint of a study without a usable series.
+NOTHING = "nothing usable"
+#: Why a study waits is written down once it waits longer than this, not with every image.
+TELL_AFTER_S = 2.0
 
 
 def job_id_of(study_uid: str, input_hash: str, run: int = 1) -> str:
@@ -39,6 +45,16 @@ def job_id_of(study_uid: str, input_hash: str, run: int = 1) -> str:
     results keep their identities all the same.
     """
     return f"{study_uid}:{input_hash[:16]}" + (f"~{run}" if run > 1 else "")
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the headers of a study said when it had so many images."""
+
+    seen: tuple[int, datetime]
+    contents: Contents
+    fingerprint: str
+    instances: Sequence[InstanceRow]
 
 
 @dataclass
@@ -51,23 +67,24 @@ class Watcher:
     sources : sequence of Source
         What is different for single senders.
     index : Index
-    archive : Archive
     desk : Desk
-    roles_of : callable
-        Files to the roles their headers offer; reading them costs, so it is asked only of a
-        study that is quiet, and once for each instance set.
+    received : Received
+        The series choice of a study. It is asked only once nothing more arrives, and once for
+        each instance set, since reading headers costs.
+    asking : Asking
+        What the source of a study says it holds.
     open_associations : callable
         How many associations are open that have sent images of a study.
     """
 
     times: Complete
     index: Index
-    archive: Archive
     desk: Desk
-    roles_of: Callable[[list[Path]], frozenset[Role]]
+    received: Received
+    asking: Asking
     open_associations: Callable[[str], int]
     sources: Sequence[Source] = ()
-    _known_roles: dict[str, tuple[Any, frozenset[Role]]] = field(default_factory=dict)
+    _looks: dict[str, _Look] = field(default_factory=dict)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -81,6 +98,7 @@ class Watcher:
         self._stopped.set()
         if self._thread:
             self._thread.join(timeout=10)
+        self.asking.close()
 
     def _watch(self) -> None:
         self._reconcile()
@@ -104,15 +122,24 @@ class Watcher:
         if rule.ignore:
             why = f"the images of {row.source} are not analysed (sources: ignore)"
             self.index.set_state(row.study_uid, "cancelled", [why])
-            return Decision("wait", (why,))
+            return Decision("over", (why,))
         times = rule.times(self.times)
-        decision = self._decide(row, times, settled=settled)
-        if decision.verdict == "ready" or (
-            decision.verdict == "incomplete" and times.run_incomplete
-        ):
+        state = self._state(row, rule, times, settled=settled)
+        look = self._looks.get(row.study_uid)
+        if look and look.seen == _seen(row) and (ending := self._unchanged(row, look)):
+            why = "images that came later change no chosen series: the results stand"
+            self._leave(row.study_uid)
+            self.index.set_state(row.study_uid, ending, [why])
+            return Decision("over", (why,))
+        decision = decide(state, times)
+        is_run = decision.verdict == "incomplete" and times.run_incomplete
+        if decision.verdict == "ready" or is_run:
             self.enqueue(row.study_uid, decision.reasons)
         elif decision.verdict == "incomplete":
+            self._leave(row.study_uid)
             self.index.set_state(row.study_uid, "incomplete", decision.reasons)
+        elif state.seconds_since_last >= TELL_AFTER_S and decision.reasons != row.reasons:
+            self.index.set_reasons(row.study_uid, "receiving", decision.reasons)
         return decision
 
     def settled(self, study_uid: str) -> None:
@@ -139,6 +166,10 @@ class Watcher:
         instances = self.index.instances(study_uid)  # once: the id and the work are one set
         hashes = sorted(i.sha256 for i in instances)
         job_id = job_id_of(study_uid, input_hash(instances), run)
+        choice = self.received.choice(study_uid, instances)
+        start = {"started": list(reasons), "used": choice.fingerprint if choice else NOTHING}
+        self._leave(study_uid)
+        self.index.set_summary(study_uid, json.dumps(start))
         # State first: a job that finds another job's id in the index keeps silent about itself.
         # A crash between the two lines is mended by `_reconcile`.
         self.index.set_state(study_uid, "queued", reasons, job_id=job_id)
@@ -172,6 +203,9 @@ class Watcher:
         if row is None or row.job_id != job_id:
             return
         self.index.set_state(study_uid, state, reasons)
+        if state in ENDED and row.summary:
+            last = {**json.loads(row.summary), "ended": state}
+            self.index.set_summary(study_uid, json.dumps(last))
         its_set = job_id_of(study_uid, self.index.input_hash(study_uid))
         if state in ENDED and not job_id.startswith(its_set):
             self.index.set_state(study_uid, "receiving", ["images arrived during the analysis"])
@@ -186,38 +220,48 @@ class Watcher:
             if job is not None and job.is_dead:
                 self.index.set_state(row.study_uid, "failed", [DIED])
 
-    def _decide(self, row: StudyRow, times: Complete, *, settled: bool) -> Decision:
+    def _state(self, row: StudyRow, rule: Source, times: Complete, *, settled: bool) -> StudyState:
         now = datetime.now(UTC)
-        state = StudyState(
-            open_associations=0 if settled else self.open_associations(row.study_uid),
-            seconds_since_last=(now - row.last_received).total_seconds(),
-            seconds_since_first=(now - row.first_received).total_seconds(),
-            roles=frozenset(Role),
-            instances=row.instances,
-        )
-        if settled:
-            state = replace(
-                state,
-                seconds_since_last=times.incomplete_s,
-                seconds_since_first=times.forced_s,
-            )
-        hopeful = decide(state, times)
-        if hopeful.verdict == "wait":
-            return hopeful
-        return decide(replace(state, roles=self._roles(row)), times)
+        silence = (now - row.last_received).total_seconds()
+        age = (now - row.first_received).total_seconds()
+        open_associations = 0 if settled else self.open_associations(row.study_uid)
+        is_quiet = silence >= min(times.proven_s, times.quiet_s) or rule.ask is not None
+        must_look = settled or age >= times.forced_s or (is_quiet and not open_associations)
+        contents = self._look(row).contents if must_look else Contents(frozenset())
+        counted = None
+        may_ask = contents.is_proven or silence >= times.quiet_s
+        if rule.ask and not settled and may_ask and len(contents.roles) == len(Role):
+            instances = self._look(row).instances
+            counted = self.asking.about(rule.ask, row.study_uid, instances)
+        return StudyState(open_associations, silence, age, contents, counted, settled)
 
-    def _roles(self, row: StudyRow) -> frozenset[Role]:
-        seen = (row.instances, row.last_received)
-        known = self._known_roles.get(row.study_uid)
-        if known and known[0] == seen:
-            return known[1]
-        paths = [self.archive.path(i.sha256) for i in self.index.instances(row.study_uid)]
-        try:
-            roles = self.roles_of(paths)
-        except NotAssessable:
-            roles = frozenset()
-        except LumbarError as error:
-            log.warning("headers unreadable", study_uid=row.study_uid, reason=str(error))
-            roles = frozenset()
-        self._known_roles[row.study_uid] = (seen, roles)
-        return roles
+    def _look(self, row: StudyRow) -> _Look:
+        """Return what the study's headers say, read anew when images have arrived."""
+        known = self._looks.get(row.study_uid)
+        if known is None or known.seen != _seen(row):
+            instances = self.index.instances(row.study_uid)
+            choice = self.received.choice(row.study_uid, instances)
+            known = _Look(
+                _seen(row),
+                proof.contents(choice) if choice else Contents(frozenset()),
+                choice.fingerprint if choice else NOTHING,
+                instances,
+            )
+            self._looks[row.study_uid] = known
+        return known
+
+    def _unchanged(self, row: StudyRow, look: _Look) -> str | None:
+        """Return how the last run ended, when another would see the same images."""
+        last = json.loads(row.summary) if row.summary else {}
+        ended = last.get("ended")
+        return ended if last.get("used") == look.fingerprint and ended in RESULTS else None
+
+    def _leave(self, study_uid: str) -> None:
+        """Give back what was kept about a study that is decided."""
+        self._looks.pop(study_uid, None)
+        self.received.forget(study_uid)
+        self.asking.forget(study_uid)
+
+
+def _seen(row: StudyRow) -> tuple[int, datetime]:
+    return row.instances, row.last_received

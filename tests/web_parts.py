@@ -45,6 +45,7 @@ class Study:
     study_uid: str = STUDY_UID
     state: str = "done"
     reasons: tuple[str, ...] = ()
+    started: tuple[str, ...] = ("proven complete", "axial slices cover 132 mm")
     job_id: str | None = "job"
     source: str = "orthanc:pacs"
     instances: int = 87

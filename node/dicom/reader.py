@@ -5,6 +5,7 @@ facts.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -15,7 +16,7 @@ from node.dicom.pixels import load_volume
 from node.spine.facts import FrameFacts, SeriesFacts
 from node.spine.geometry import Plane
 
-__all__ = ["facts", "load_volume", "read_header"]
+__all__ = ["facts", "grouped", "instance_facts", "load_volume", "read_header"]
 
 _GE_THREE_PLANES = 256
 _GE_COMPONENT = {1: "PHASE MAP", 2: "REAL", 3: "IMAGINARY"}
@@ -34,22 +35,30 @@ def facts(headers: Iterable[tuple[Path, Dataset]]) -> tuple[SeriesFacts, ...]:
     tuple of SeriesFacts
         By series UID; it does not depend on the order of `headers`.
     """
-    unique = {Attributes(h).text("SOPInstanceUID"): h for _, h in reversed(list(headers))}
-    by_series: dict[str, list[Dataset]] = {}
-    for _, header in sorted(unique.items()):
-        by_series.setdefault(Attributes(header).text("SeriesInstanceUID"), []).append(header)
-    return tuple(_series(uid, members) for uid, members in sorted(by_series.items()))
+    return grouped(instance_facts(header) for _, header in headers)
 
 
-def _series(uid: str, headers: list[Dataset]) -> SeriesFacts:
-    frames = [f for header in headers for f in _frames(header)]
-    first = next(frame for _, frame in frame_attributes(headers[0]))
+def grouped(instances: Iterable[SeriesFacts]) -> tuple[SeriesFacts, ...]:
+    """Put the facts of single instances together, as `facts` does with their headers."""
+    unique = {one.frames[0].sop_instance_uid: one for one in reversed(list(instances))}
+    by_series: dict[str, list[SeriesFacts]] = {}
+    for _, one in sorted(unique.items()):
+        by_series.setdefault(one.series_uid, []).append(one)
+    return tuple(
+        replace(members[0], frames=tuple(f for one in members for f in one.frames))
+        for _, members in sorted(by_series.items())
+    )
+
+
+def instance_facts(header: Dataset) -> SeriesFacts:
+    """Return the facts of one instance: its series, as far as this one instance tells."""
+    first = next(frame for _, frame in frame_attributes(header))
     return SeriesFacts(
-        series_uid=uid,
+        series_uid=Attributes(header).text("SeriesInstanceUID"),
         study_uid=first.text("StudyInstanceUID"),
-        sop_class_uid=sop_class(headers[0]),
+        sop_class_uid=sop_class(header),
         modality=first.text("Modality").upper(),
-        frames=tuple(frames),
+        frames=tuple(_frames(header)),
         number=first.integer("SeriesNumber"),
         description=first.text("SeriesDescription"),
         protocol=first.text("ProtocolName"),

@@ -82,7 +82,7 @@ def send(
     report = SendReport(destination.name)
     for batch in _batches(objects, ladder):
         contexts = [build_context(uid, syntax) for uid, syntax in _proposals(batch, ladder)]
-        with _association(destination, calling_ae, contexts, tls) as association:
+        with associated(destination, calling_ae, contexts, tls) as association:
             for one in batch:
                 report.sent.append(_store(association, one, destination, ladder))
                 if progress is not None:
@@ -106,7 +106,7 @@ def echo(destination: Destination, calling_ae: str, tls: Tls | None = None) -> N
         When it does not say yes.
     """
     contexts = [build_context(Verification)]
-    with _association(destination, calling_ae, contexts, tls) as association:
+    with associated(destination, calling_ae, contexts, tls) as association:
         if not association.accepted_contexts:
             raise DestinationUnavailable(f"{destination.name} does not support C-ECHO")
         answer = association.send_c_echo()
@@ -162,8 +162,8 @@ def _batches(objects: Sequence[_Object], ladder: Ladder | None) -> Iterator[list
 
 
 @contextmanager
-def _association(
-    destination: Destination, calling_ae: str, contexts: list[Any], tls: Tls | None
+def associated(
+    destination: Destination, calling_ae: str, contexts: list[Any], tls: Tls | None = None
 ) -> Iterator[Any]:
     """Open an association, and end it whatever happens."""
     secured = client_context(tls or Tls()) if destination.tls else None

@@ -4,6 +4,7 @@ A description never decides against the physics: it breaks ties, and a text that
 header lowers the score. Rules: ``../shared/spec/dicom-objects-and-trust.md`` section 4.3.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,16 @@ class SeriesChoice:
     chosen: Mapping[Role, Candidate]
     others: Mapping[str, str]
     candidates: tuple[Candidate, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the chosen images: equal when an analysis would see the same."""
+        used = sorted(
+            f"{role} {f.sop_instance_uid} {f.frame_number or 0}\n"
+            for role, candidate in self.chosen.items()
+            for f in candidate.frames
+        )
+        return hashlib.sha256("".join(used).encode()).hexdigest()
 
 
 def choose(series: Sequence[SeriesFacts]) -> SeriesChoice:

@@ -69,7 +69,7 @@ def stacks(planes: Sequence[Plane]) -> list[list[int]]:
         Indices into `planes`, each stack sorted along its normal; the largest stack first.
     """
     found: list[list[int]] = []
-    for group in _parallel(planes):
+    for group in parallel(planes):
         normal = planes[group[0]].normal
         place = np.array([planes[i].centre @ normal for i in group])
         order = np.argsort(place, kind="stable")
@@ -82,7 +82,8 @@ def stacks(planes: Sequence[Plane]) -> list[list[int]]:
     return sorted(found, key=len, reverse=True)
 
 
-def _parallel(planes: Sequence[Plane]) -> list[list[int]]:
+def parallel(planes: Sequence[Plane]) -> list[list[int]]:
+    """Group planes whose normals differ by no more than 3 degrees; indices into `planes`."""
     normals = np.array([plane.normal for plane in planes])
     leaders = np.empty_like(normals)
     groups: list[list[int]] = []
@@ -99,7 +100,7 @@ def _parallel(planes: Sequence[Plane]) -> list[list[int]]:
 def main_direction(frames: Sequence[FrameFacts]) -> list[FrameFacts]:
     """Return the frames of the largest group of parallel planes."""
     planes = [f.plane for f in frames if f.plane is not None]
-    largest = max(_parallel(planes), key=len)
+    largest = max(parallel(planes), key=len)
     return [frames[i] for i in largest]
 
 

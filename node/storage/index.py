@@ -52,7 +52,7 @@ class StudyRow:
         UTC.
     instances : int
     summary : str or None
-        What the last run found, in the form its writer chose.
+        How the last run was started: a JSON object, see `started`.
     """
 
     study_uid: str
@@ -64,6 +64,11 @@ class StudyRow:
     last_received: datetime
     instances: int
     summary: str | None
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """Why the last run was started; empty before the first."""
+        return tuple(json.loads(self.summary).get("started", ())) if self.summary else ()
 
 
 @dataclass(frozen=True)
@@ -251,8 +256,15 @@ class Index:
             raise LookupError(f"study {study_uid} is not in the index")
         raise ValueError(f"study {study_uid} is {study.state}: it cannot become {state}")
 
+    def set_reasons(self, study_uid: str, state: str, reasons: Sequence[str]) -> None:
+        """Change why a study is in a state; nothing happens when it has left that state."""
+        where = (studies.c.study_uid == study_uid, studies.c.state == state)
+        with self._writer.begin() as connection:
+            told = json.dumps(list(reasons))
+            connection.execute(update(studies).where(*where).values(reasons=told))
+
     def set_summary(self, study_uid: str, summary: str) -> None:
-        """Keep what a run found; the text is its writer's business."""
+        """Keep how a run was started: a JSON object of its writer's."""
         with self._writer.begin() as connection:
             where = studies.c.study_uid == study_uid
             connection.execute(update(studies).where(where).values(summary=summary))

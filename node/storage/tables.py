@@ -19,7 +19,7 @@ from sqlalchemy import (
 #: State of a study -> states it may change to. The same state again is always allowed, since a
 #: resumed workflow repeats its last step.
 TRANSITIONS: dict[str, frozenset[str]] = {
-    "receiving": frozenset({"incomplete", "queued", "rejected", "failed", "cancelled"}),
+    "receiving": frozenset({"incomplete", "queued", "done", "rejected", "failed", "cancelled"}),
     "incomplete": frozenset({"receiving", "queued", "rejected", "failed", "cancelled"}),
     "queued": frozenset({"receiving", "running", "rejected", "failed", "cancelled"}),
     "running": frozenset({"queued", "delivering", "done", "rejected", "failed", "cancelled"}),

@@ -31,6 +31,8 @@ class Study(Protocol):
     @property
     def reasons(self) -> Sequence[str]: ...  # noqa: D102
     @property
+    def started(self) -> Sequence[str]: ...  # noqa: D102
+    @property
     def job_id(self) -> str | None: ...  # noqa: D102
     @property
     def source(self) -> str: ...  # noqa: D102

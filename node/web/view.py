@@ -129,6 +129,7 @@ def study_json(study: Study, deliveries: Sequence[Delivery]) -> dict[str, Any]:
         "study_uid": study.study_uid,
         "state": study.state,
         "reasons": list(study.reasons),
+        "started": list(study.started),
         "job_id": study.job_id,
         "source": study.source,
         "instances": study.instances,

@@ -25,7 +25,7 @@ STATES = [
 
 # An independent copy of the design's table: what each state may change to.
 ALLOWED = {
-    "receiving": "incomplete queued rejected failed cancelled",
+    "receiving": "incomplete queued done rejected failed cancelled",
     "incomplete": "receiving queued rejected failed cancelled",
     "queued": "receiving running rejected failed cancelled",
     "running": "queued delivering done rejected failed cancelled",
@@ -230,13 +230,25 @@ def test_a_delivery_is_one_row_that_changes(index: Index) -> None:
     assert rows == {"pacs": ("done", 2, ""), "archive": ("done", 1, "")}
 
 
-def test_a_summary_is_kept_as_it_was_written(index: Index) -> None:
-    """What a run found comes back unchanged."""
+def test_why_a_run_was_started_stays_with_the_study(index: Index) -> None:
+    """Whatever its states say later."""
     index.add_instance(row())
-    index.set_summary(STUDY, '{"severe": 2}')
+    index.set_summary(STUDY, '{"started": ["proven complete"], "used": "ab"}')
+    index.set_state(STUDY, "queued", ["something else"])
     study = index.study(STUDY)
     assert study is not None
-    assert study.summary == '{"severe": 2}'
+    assert study.started == ("proven complete",)
+
+
+def test_the_reasons_of_a_state_change_only_while_it_lasts(index: Index) -> None:
+    """A watcher that looks at an old row does not speak for a study that went on."""
+    index.add_instance(row())
+    index.set_reasons(STUDY, "receiving", ["waiting for 60 s of silence"])
+    assert index.studies()[0].reasons == ("waiting for 60 s of silence",)
+
+    index.set_state(STUDY, "cancelled", ["cancelled by hand"])
+    index.set_reasons(STUDY, "receiving", ["waiting for 60 s of silence"])
+    assert index.studies()[0].reasons == ("cancelled by hand",)
 
 
 def test_a_rebuild_restores_what_is_missing(index: Index, tmp_path: Path) -> None:

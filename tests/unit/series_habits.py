@@ -121,7 +121,7 @@ def sag_t2(uid: str = "t2", **facts: Any) -> SeriesFacts:
     return series(uid, stack(echo_time=105.0, repetition_time=3800.0), **facts)
 
 
-def ax_t2(uid: str = "ax", **facts: Any) -> SeriesFacts:
+def ax_t2(uid: str = "ax", count: int = 30, **facts: Any) -> SeriesFacts:
     """A plain contiguous axial T2 without any text."""
-    frames = stack("ax", 30, pixel=0.5, echo_time=98.0, repetition_time=4100.0)
+    frames = stack("ax", count, pixel=0.5, echo_time=98.0, repetition_time=4100.0)
     return series(uid, frames, **facts)

@@ -1,22 +1,26 @@
 """The watcher's decisions, with an index and a desk of a few lines."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from node.asking import Asking, Counts
 from node.config import Complete, Source
-from node.errors import NotAssessable
+from node.errors import DestinationUnavailable
 from node.jobs import Job
-from node.spine.anatomy import Role
+from node.spine.facts import SeriesFacts
 from node.spine.instances import InstanceRow, input_hash
+from node.spine.series import SeriesChoice, choose
 from node.storage.index import StudyRow
 from node.watch import Watcher, job_id_of
+from tests.unit.series_habits import ax_t2, sag_t1, sag_t2
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from node.jobs import Desk
-    from node.storage.archive import Archive
+    from node.received import Received
     from node.storage.index import Index
 
 NOW = datetime.now(UTC)
@@ -24,16 +28,25 @@ STUDY = "1.2.3"
 QUIET = StudyRow(STUDY, "receiving", (), None, "PACS", NOW, NOW - timedelta(seconds=70), 2, None)
 
 
-class World:
-    """An index, a desk, an archive and headers, all in one."""
+PROVEN = (sag_t1(), sag_t2(), ax_t2())
+#: All three series, but axial slices through four discs only.
+UNPROVEN = (sag_t1(), sag_t2(), ax_t2(count=24))
+LONE = (sag_t2(),)
 
-    def __init__(self, row: StudyRow, roles: frozenset[Role] | None = frozenset(Role)) -> None:
+
+class World:
+    """An index, a desk and headers, all in one."""
+
+    def __init__(self, row: StudyRow, series: Sequence[SeriesFacts] = UNPROVEN) -> None:
         self.row = row
-        self.roles = roles
+        self.series = series
         self.images = ["a", "b"]
         self.handed_in: list[tuple[Any, ...]] = []
         self.priorities: list[int] = []
         self.read = 0
+        self.told: Counts | None = None
+        self.waiting = threading.Event()
+        self.waiting.set()
 
     def watcher(
         self,
@@ -44,21 +57,25 @@ class World:
         return Watcher(
             times=times or Complete(),
             index=cast("Index", self),
-            archive=cast("Archive", self),
             desk=cast("Desk", self),
-            roles_of=self.roles_of,
+            received=cast("Received", self),
+            asking=Asking(self.count),
             open_associations=lambda _uid: open_associations,
             sources=sources,
         )
 
-    def roles_of(self, _paths: Sequence[Path]) -> frozenset[Role]:
+    def choice(self, _uid: str, _instances: Sequence[InstanceRow]) -> SeriesChoice | None:
         self.read += 1
-        if self.roles is None:
-            raise NotAssessable("no usable series")
-        return self.roles
+        return choose(self.series) if self.series else None
 
-    def path(self, sha256: str) -> Path:
-        return Path(sha256)
+    def forget(self, _uid: str) -> None:
+        pass
+
+    def count(self, _address: str, _uid: str) -> Counts:
+        self.waiting.wait(20)
+        if self.told is None:
+            raise DestinationUnavailable("PACS cannot be reached")
+        return self.told
 
     def study(self, _uid: str) -> StudyRow:
         return self.row
@@ -78,6 +95,13 @@ class World:
         self.row = replace(
             self.row, state=state, reasons=tuple(reasons), job_id=job_id or self.row.job_id
         )
+
+    def set_reasons(self, _uid: str, state: str, reasons: Sequence[str]) -> None:
+        assert self.row.state == state
+        self.row = replace(self.row, reasons=tuple(reasons))
+
+    def set_summary(self, _uid: str, summary: str) -> None:
+        self.row = replace(self.row, summary=summary)
 
     def enqueue(
         self, _queue: str, job_id: str, *told: Any, delay_s: float = 0.0, priority: int = 1
@@ -106,7 +130,7 @@ def test_a_quiet_study_with_all_roles_is_handed_in_with_its_instance_set() -> No
 
 def test_headers_are_read_only_when_the_study_is_quiet_and_once_a_set() -> None:
     """Looking at every header twice a second would cost more than the analysis."""
-    world = World(replace(QUIET, last_received=datetime.now(UTC)), roles=frozenset())
+    world = World(replace(QUIET, last_received=datetime.now(UTC)), LONE)
     watcher = world.watcher()
     watcher.consider(world.row)
     assert world.read == 0
@@ -117,6 +141,100 @@ def test_headers_are_read_only_when_the_study_is_quiet_and_once_a_set() -> None:
 
     watcher.consider(replace(QUIET, instances=3))
     assert world.read == 2
+
+
+def test_a_study_that_is_proven_whole_runs_without_waiting_for_quiet() -> None:
+    """A second after the last image, with what was proven told on the study."""
+    just_now = replace(QUIET, last_received=datetime.now(UTC) - timedelta(seconds=2))
+    world, unproven = World(just_now, PROVEN), World(just_now, UNPROVEN)
+
+    world.watcher().consider(world.row)
+    unproven.watcher().consider(unproven.row)
+
+    assert world.row.state == "queued"
+    assert world.row.started[0] == "proven complete"
+    assert unproven.row.state == "receiving"
+    assert unproven.row.reasons == (
+        "series ax covers only 101 mm from head to foot",
+        "waiting for 60 s of silence",
+    )
+
+
+ASKED = [Source(ae_title="PACS", ask="PACS@127.0.0.1:104")]
+
+
+def test_a_source_that_holds_no_more_lets_a_study_run_at_once() -> None:
+    """No second of silence is needed when the source itself has counted."""
+    world = World(replace(QUIET, last_received=datetime.now(UTC)), PROVEN)
+    world.told = {"s": 2}
+
+    decision = world.watcher(sources=ASKED).consider(world.row)
+
+    assert decision.verdict == "ready"
+    assert decision.reasons[-1] == "PACS@127.0.0.1:104 holds no image that is not here"
+
+
+def test_a_source_that_holds_more_keeps_a_study_waiting_past_the_quiet_time() -> None:
+    """Also when the headers say that nothing is missing."""
+    world = World(QUIET, PROVEN)
+    world.told = {"s": 5, "other": 3}
+
+    decision = world.watcher(sources=ASKED).consider(world.row)
+
+    assert decision.verdict == "wait"
+    assert "PACS@127.0.0.1:104 holds 6 more image(s), in 2 MR series" in decision.reasons
+
+
+def test_a_source_that_is_down_leaves_it_to_silence_and_says_so() -> None:
+    """Nobody waits for a source that does not answer, and the study tells why it waited."""
+    early, quiet = World(replace(QUIET, last_received=datetime.now(UTC)), PROVEN), World(QUIET)
+
+    assert early.watcher(sources=ASKED).consider(early.row).verdict == "wait"
+    quiet.watcher(sources=ASKED).consider(quiet.row)
+
+    assert "PACS cannot be reached: silence decides" in quiet.row.started
+
+
+def test_a_slow_source_holds_up_nobody() -> None:
+    """The study waits for the answer, the watcher does not."""
+    world = World(QUIET, PROVEN)
+    world.told = {"s": 2}
+    world.waiting.clear()
+    watcher = world.watcher(sources=ASKED)
+
+    assert watcher.consider(world.row).reasons[0].startswith("asking PACS")
+    world.waiting.set()
+    wait_for(lambda: watcher.consider(world.row).verdict == "ready", what="the answer")
+
+
+def test_late_images_that_change_no_chosen_series_do_not_run_again() -> None:
+    """A localizer that comes last: the results stand, and the study says so."""
+    world = World(QUIET)
+    watcher = world.watcher()
+    watcher.consider(world.row)
+    watcher.note(STUDY, world.row.job_id or "", "done", [])
+
+    world.images.append("localizer")
+    world.row = replace(world.row, state="receiving", instances=3)
+    watcher.consider(world.row)
+
+    assert (world.row.state, len(world.handed_in)) == ("done", 1)
+    assert "change no chosen series" in world.row.reasons[0]
+
+
+def test_late_images_of_a_chosen_series_run_again() -> None:
+    """A slice that was missing, or a better series: the larger set gets its own job."""
+    world = World(QUIET, LONE)
+    watcher = world.watcher(Complete(incomplete_s=61))
+    watcher.consider(world.row)
+    watcher.note(STUDY, world.row.job_id or "", "done", [])
+
+    world.images.append("axial")
+    world.series = UNPROVEN
+    world.row = replace(world.row, state="receiving", instances=3)
+    watcher.consider(world.row)
+
+    assert (world.row.state, len(world.handed_in)) == ("queued", 2)
 
 
 def test_an_open_association_waits() -> None:
@@ -132,7 +250,7 @@ def test_an_open_association_waits() -> None:
 def test_a_study_that_stays_incomplete_runs_only_if_the_site_wants_it() -> None:
     """Partial results are a choice; without it the study stands there with its reasons."""
     late = replace(QUIET, last_received=NOW - timedelta(seconds=1000))
-    wants, refuses = World(late, frozenset({Role.SAGITTAL_T2})), World(late, None)
+    wants, refuses = World(late, LONE), World(late, ())
 
     wants.watcher(Complete(run_incomplete=True)).consider(late)
     refuses.watcher(Complete(run_incomplete=False)).consider(late)
@@ -201,7 +319,7 @@ def test_a_requeued_study_is_a_new_run_of_the_same_set() -> None:
 
 def test_a_sender_has_its_own_times() -> None:
     """A slow sender waits longer than the others, by its own rule or by that of ``*``."""
-    slow = [Source(ae_title="PACS", quiet_s=80), Source(ae_title="*", quiet_s=1)]
+    slow = [Source(ae_title="PACS", quiet_s=800), Source(ae_title="*", quiet_s=1)]
     own, others = World(QUIET), World(replace(QUIET, source="SCANNER"))
 
     assert own.watcher(sources=slow).consider(own.row).verdict == "wait"

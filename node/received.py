@@ -1,0 +1,54 @@
+"""What the images of a study being received offer: each header is read once, as images arrive."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from node.dicom import reader
+from node.errors import NotAssessable, Rejected
+from node.spine import series
+from node.spine.facts import SeriesFacts
+from node.spine.instances import InstanceRow
+from node.spine.series import SeriesChoice
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Received:
+    """The series choice of studies, by the instances they have now.
+
+    Attributes
+    ----------
+    path : callable
+        A content hash to its file in the archive.
+    """
+
+    path: Callable[[str], Path]
+    _facts: dict[str, dict[str, SeriesFacts | None]] = field(default_factory=dict)
+
+    def choice(self, study_uid: str, instances: Sequence[InstanceRow]) -> SeriesChoice | None:
+        """Choose among the instances given; None when no series is usable."""
+        known = self._facts.setdefault(study_uid, {})
+        for row in instances:
+            if row.sha256 not in known:
+                known[row.sha256] = self._read(row)
+        try:
+            return series.choose(
+                reader.grouped(one for row in instances if (one := known[row.sha256]) is not None)
+            )
+        except NotAssessable:
+            return None
+
+    def forget(self, study_uid: str) -> None:
+        """Give back the memory of a study that is decided."""
+        self._facts.pop(study_uid, None)
+
+    def _read(self, row: InstanceRow) -> SeriesFacts | None:
+        try:
+            return reader.instance_facts(reader.read_header(self.path(row.sha256)))
+        except Rejected as error:
+            log.warning("header unreadable", study_uid=row.study_uid, reason=str(error))
+            return None
