@@ -17,6 +17,7 @@ from node.commands import (
     quarantine,
     running,
     studies,
+    viewer,
 )
 from node.commands.shell import DONE, FAILED, WRONG_USE, app, print_error
 from node.errors import LumbarError, Misconfigured
@@ -32,6 +33,7 @@ __all__ = [
     "quarantine",
     "running",
     "studies",
+    "viewer",
 ]
 
 

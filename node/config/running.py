@@ -25,6 +25,7 @@ class Web(Section):
     port: Port = 8080
     url: Annotated[str, Field(pattern=r"^(https?://[^\s?#]+)?$")] = ""
     token_file: Path | None = None
+    viewer_dir: Path | None = None
 
     @property
     def address(self) -> str:

@@ -22,6 +22,11 @@ def derived_uid(*parts: str) -> str:
     return f"2.25.{uuid5(_NAMESPACE, '|'.join(parts)).int}"
 
 
+def report_series_uid(study_uid: str) -> str:
+    """Return the series of all reports of a study: one, so that a viewer shows the newest."""
+    return derived_uid(study_uid, "report series")
+
+
 @dataclass(frozen=True)
 class Identity:
     """What the identity of one run's objects follows from.
@@ -60,8 +65,8 @@ class Identity:
         return self._of_this_run(kind, "series")
 
     def report_series_uid(self) -> str:
-        """Return the series of all reports of a study, so that a viewer shows the newest."""
-        return derived_uid(self.study_uid, "report series")
+        """Return the series of this run's report."""
+        return report_series_uid(self.study_uid)
 
     def tracking_uid(self, key: FindingKey) -> str:
         """Return the Tracking Unique Identifier of one finding."""

@@ -22,6 +22,7 @@ from node.web import view
 from node.web.access import Access
 from node.web.dicomweb.holdings import PATH
 from node.web.dicomweb.service import create_service
+from node.web.ohif import viewer_link, viewer_pages
 from node.web.parts import WebParts
 
 T = TypeVar("T")
@@ -60,9 +61,11 @@ def create_app(parts: WebParts, settings: Web) -> FastAPI:
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     access = Access.of(settings)
     app.include_router(_interface(parts, access))
-    app.include_router(_pages(parts))
+    app.include_router(_pages(parts, has_viewer=settings.viewer_dir is not None))
     app.include_router(_sign_in(access))
     app.mount(PATH, create_service(parts, access))
+    if settings.viewer_dir is not None:
+        app.include_router(viewer_pages(settings.viewer_dir))  # the last: it answers every path
     app.middleware("http")(_with_security_headers)
     app.add_exception_handler(Rejected, _answer_with(422))
     app.add_exception_handler(RetryLater, _answer_with(503))
@@ -108,7 +111,7 @@ def _interface(parts: WebParts, access: Access) -> APIRouter:
     return router
 
 
-def _pages(parts: WebParts) -> APIRouter:
+def _pages(parts: WebParts, *, has_viewer: bool) -> APIRouter:
     """Return the routes for people."""
     router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
     templates = _templates()
@@ -127,6 +130,7 @@ def _pages(parts: WebParts) -> APIRouter:
             shown=view.study_view(parts.findings(study_uid), names),
             pages=names,
             deliveries=parts.deliveries(study_uid),
+            viewer=viewer_link(study_uid) if has_viewer else None,
             refresh_s=3 if row.state in MOVING_STATES else 0,
         )
 
@@ -180,5 +184,6 @@ async def _with_security_headers(
     request: Request, go_on: Callable[[Request], Awaitable[Response]]
 ) -> Response:
     response = await go_on(request)
-    response.headers.update(SECURITY_HEADERS)
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
     return response

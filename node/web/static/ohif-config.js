@@ -1,0 +1,71 @@
+// OHIF's configuration on this node: one data source, on the port that the viewer came from.
+
+// OHIF draws a point of a report as a ring without words. As an arrow it carries its label, short
+// enough to stand beside the spine. The tail lies behind the point (LPS, mm), in the plane of
+// sagittal and of axial images; the two of an axial image are not equally long, so that one label
+// does not cover the other. Points of other software stay as they are.
+const OURS = /^AI (\S+) (.+) (?:stenosis|narrowing): (.+)$/;
+
+function asArrow(measurement) {
+  const { data } = measurement.annotation;
+  const [, level, where, grade] = data.label.match(OURS);
+  const [[x, y, z]] = data.handles.points;
+  const tail = [x, y + (where === 'Right subarticular' ? 32 : 20), z];
+  data.label = `AI ${level} ${where.replace(/neural |Spinal /, '')}: ${grade}`;
+  data.handles = {
+    points: [[x, y, z], tail],
+    arrowFirst: true,
+    textBox: { hasMoved: true, worldPosition: tail },
+  };
+  data.cachedStats = {};
+  return measurement;
+}
+
+function asArrows({ storedMeasurementByAnnotationType: { Probe = [], ...others } }) {
+  const isOurs = ({ annotation }) => OURS.test(annotation.data.label);
+  return {
+    ...others,
+    Probe: Probe.filter(point => !isOurs(point)),
+    ArrowAnnotate: [...(others.ArrowAnnotate ?? []), ...Probe.filter(isOurs).map(asArrow)],
+  };
+}
+
+window.config = {
+  name: 'lumbar-node',
+  routerBasename: null,
+  extensions: [],
+  modes: [],
+  customizationService: {
+    'ohif.tours': { $set: [] },
+    'panelMeasurement.disableEditing': { $set: true },
+    onBeforeSRHydration: { $set: { value: asArrows } },
+  },
+  // A report opens as measurements, without a question.
+  disableConfirmationPrompts: true,
+  showStudyList: false,
+  showWarningMessageForCrossOrigin: false,
+  showCPUFallbackMessage: true,
+  maxNumberOfWebWorkers: 3,
+  defaultDataSourceName: 'node',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'node',
+      configuration: {
+        friendlyName: 'lumbar-node',
+        name: 'node',
+        wadoUriRoot: '/dicom-web',
+        qidoRoot: '/dicom-web',
+        wadoRoot: '/dicom-web',
+        qidoSupportsIncludeField: false,
+        supportsFuzzyMatching: false,
+        supportsWildcard: false,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        enableStudyLazyLoad: true,
+        omitQuotationForMultipartRequest: true,
+        bulkDataURI: { enabled: true, relativeResolution: 'studies' },
+      },
+    },
+  ],
+};
