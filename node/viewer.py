@@ -76,9 +76,7 @@ def unpack(tarball: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         with tarfile.open(tarball) as archive:
             wanted = (
-                m
-                for m in archive
-                if m.name.startswith(BUILT) and not m.name.startswith(UNUSED)
+                m for m in archive if m.name.startswith(BUILT) and not m.name.startswith(UNUSED)
             )
             archive.extractall(scratch, wanted, filter="data")
         (Path(scratch) / BUILT).replace(folder)

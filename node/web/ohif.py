@@ -44,8 +44,10 @@ def viewer_pages(folder: Path) -> APIRouter:
         )
     router = APIRouter(include_in_schema=False)
     files = StaticFiles(directory=folder)
-    headers = {"Content-Security-Policy": _policy(page.read_text("utf-8")),
-               "Cache-Control": "no-cache"}
+    headers = {
+        "Content-Security-Policy": _policy(page.read_text("utf-8")),
+        "Cache-Control": "no-cache",
+    }
 
     @router.get("/app-config.js")
     def configuration() -> Response:

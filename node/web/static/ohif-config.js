@@ -10,7 +10,7 @@ function asArrow(measurement) {
   const { data } = measurement.annotation;
   const [, level, where, grade] = data.label.match(OURS);
   const [[x, y, z]] = data.handles.points;
-  const tail = [x, y + (where === 'Right subarticular' ? 32 : 20), z];
+  const tail = [x, y + (where === 'Right subarticular' ? 28 : 20), z];
   data.label = `AI ${level} ${where.replace(/neural |Spinal /, '')}: ${grade}`;
   data.handles = {
     points: [[x, y, z], tail],
