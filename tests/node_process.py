@@ -45,6 +45,8 @@ class NodeProcess:
     destinations : sequence of (name, AE title, port)
     extra : str
         More TOML, for example ``[[orthanc]]`` peers.
+    web : str
+        More TOML of the section ``[web]``.
     quiet_s, incomplete_s : float
         When a study counts as complete.
     commands : sequence of str
@@ -57,6 +59,7 @@ class NodeProcess:
         destinations: Sequence[tuple[str, str, int]] = (),
         *,
         extra: str = "",
+        web: str = "",
         quiet_s: float = 1.0,
         incomplete_s: float = 3.0,
         commands: Sequence[str] = ("serve",),
@@ -77,7 +80,7 @@ class NodeProcess:
             f"[listen]\nport = {self.dicom_port}\nmin_free_mb = 50\n"
             f"[complete]\nquiet_s = {quiet_s}\nincomplete_s = {incomplete_s}\n"
             f"[deliver]\nfirst_retry_s = 1.0\nlast_retry_s = 2.0\n"
-            f"[web]\nport = {self.web_port}\n{tables}{extra}",
+            f"[web]\nport = {self.web_port}\n{web}\n{tables}{extra}",
             "utf-8",
         )
 

@@ -19,8 +19,8 @@ from playwright.sync_api import Browser
 from node.demonstration import SEED, SEVERITIES
 from node.phantom import StudyOptions, make_study
 from node.results import wording
-from node.results.identity import report_series_uid
 from node.spine.findings import Finding, StudyFindings
+from node.web.ohif import viewer_link
 from tests.node_process import NodeProcess, storescu
 from tests.ohif_page import OhifPage, browser
 from tests.ohif_server import OhifServer, ohif_folder
@@ -31,12 +31,12 @@ pytestmark = pytest.mark.timeout(600)  # the first run on a machine fetches 50 M
 
 @dataclass(frozen=True)
 class Shown:
-    """A study with its results: the headers that were sent, the pages, and what was found."""
+    """A study with its results: the images that were sent, what was found, and where OHIF is."""
 
     study_uid: str
     sources: dict[str, pydicom.Dataset]
     results: Path
-    viewer: str
+    viewers: dict[str, str]
 
     @property
     def findings(self) -> list[Finding]:
@@ -53,32 +53,30 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """The demonstration's study, in an Orthanc behind OHIF with the results a node sent there."""
-    folder = tmp_path_factory.mktemp("ohif")
+    """The demonstration's study and its results, in a node and in the Orthanc it delivers to."""
+    folder, viewer = tmp_path_factory.mktemp("ohif"), ohif_folder()
+    web = f"viewer_dir = {json.dumps(str(viewer))}\n"
     phantom = make_study(SEED, options=StudyOptions(severities=SEVERITIES))
     files = phantom.write(folder / "in")
     with (
         OrthancServer(folder / "pacs", ae_title="PACS", plugins=[DICOMWEB_PLUGIN]) as pacs,
-        NodeProcess(folder / "node", [("pacs", "PACS", pacs.dicom_port)]) as node,
-        OhifServer(ohif_folder(), f"{pacs.url}/dicom-web") as viewer,
+        NodeProcess(folder / "node", [("pacs", "PACS", pacs.dicom_port)], web=web) as node,
+        OhifServer(viewer, f"{pacs.url}/dicom-web") as beside,
     ):
         storescu(pacs.dicom_port, folder / "in", called="PACS")
         storescu(node.dicom_port, folder / "in")
         node.wait_until(phantom.study_uid, "done", seconds=180)
         (results,) = (p for p in (folder / "node/data/results").iterdir() if p.is_dir())
         sources = {str(d.SOPInstanceUID): d for d in map(pydicom.dcmread, files)}
-        yield Shown(phantom.study_uid, sources, results, viewer.url)
+        viewers = {"orthanc": beside.url, "node": node.url}
+        yield Shown(phantom.study_uid, sources, results, viewers)
 
 
-@pytest.fixture(scope="module")
-def ohif(shown: Shown, chromium: Browser) -> OhifPage:
-    """OHIF as it opens on the report."""
-    page = OhifPage(chromium, "orthanc")
-    report = report_series_uid(shown.study_uid)
-    page.open(
-        f"{shown.viewer}/viewer?StudyInstanceUIDs={shown.study_uid}"
-        f"&initialSeriesInstanceUID={report}"
-    )
+@pytest.fixture(scope="module", params=["orthanc", "node"])
+def ohif(request: pytest.FixtureRequest, shown: Shown, chromium: Browser) -> OhifPage:
+    """OHIF as the link on the study's page opens it, with its data from an Orthanc or the node."""
+    page = OhifPage(chromium, request.param)
+    page.open(shown.viewers[request.param] + viewer_link(shown.study_uid))
     return page
 
 
