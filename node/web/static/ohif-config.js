@@ -37,6 +37,7 @@ window.config = {
   modes: [],
   customizationService: {
     'ohif.tours': { $set: [] },
+    autoCineModalities: { $set: [] }, // its bar would cover the top of our pages
     'panelMeasurement.disableEditing': { $set: true },
     onBeforeSRHydration: { $set: { value: asArrows } },
   },
