@@ -18,8 +18,9 @@ from pydicom.dataset import Dataset
 from node import __version__, results
 from node.config import Report
 from node.dicom import reader
+from node.dicom.attributes import Attributes
 from node.dicom.decoder import Decoder
-from node.errors import InvalidInstance, Misconfigured, NotAssessable
+from node.errors import InvalidInstance, Misconfigured, MixedPatients, NotAssessable
 from node.inference import pipeline
 from node.inference.runtime import ModelStore
 from node.spine import series
@@ -102,6 +103,32 @@ def _header(path: Path) -> tuple[Dataset | None, str]:
             return None, str(error)
 
 
+def require_one_patient(headers: Iterable[Dataset]) -> None:
+    """Refuse a study whose images name several patients (rule IN-05).
+
+    Names are compared without case and without the marks between their parts, which archives
+    write differently; a name or identifier that is missing contradicts nobody.
+
+    Raises
+    ------
+    MixedPatients
+        Without saying who they are.
+    """
+    names: set[str] = set()
+    identifiers: set[str] = set()
+    for header in headers:
+        known = Attributes(header)
+        name = known.text("PatientName").partition("=")[0].replace("^", " ")
+        names.add(" ".join(name.casefold().split()))
+        identifiers.add(known.text("PatientID"))
+    for what, found in (("PatientID", identifiers - {""}), ("PatientName", names - {""})):
+        if len(found) > 1:
+            raise MixedPatients(
+                f"its images have {len(found)} different values of {what}: nothing is assessed or "
+                "delivered; correct the study in the archive and send it again"
+            )
+
+
 def choose(taken: Taken) -> SeriesChoice:
     """Choose the series for each role from header physics and geometry.
 
@@ -141,7 +168,10 @@ def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Vol
     ------
     NotAssessable
         When the study holds nothing this node may assess.
+    MixedPatients
+        When its images name several patients.
     """
+    require_one_patient(taken.headers.values())
     started = time.perf_counter()
     choice = choose(taken)
     volumes, left_out = load(taken, choice)

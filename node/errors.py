@@ -9,6 +9,7 @@
     ├── Rejected               this input gets no result, however often it is tried
     │   ├── InvalidInstance          one file: not DICOM, truncated, hostile, undecodable
     │   ├── NotAssessable            one study: not lumbar MR, no usable series
+    │   ├── MixedPatients            one study: images of several patients, so nobody gets a result
     │   └── DeliveryRefused          a PACS answered "never" for this object
     └── Misconfigured          a person has to change something before the node may run
         └── ModelMismatch            a model file is missing, altered, or not what its card says
@@ -44,6 +45,10 @@ class InvalidInstance(Rejected):
 
 class NotAssessable(Rejected):
     """A study holds nothing this node may assess."""
+
+
+class MixedPatients(Rejected):
+    """The images of one study name several patients: no result may be attached to any of them."""
 
 
 class DeliveryRefused(Rejected):

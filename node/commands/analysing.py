@@ -21,6 +21,7 @@ from node.commands.shell import (
     start_logging,
 )
 from node.config import Config, load
+from node.errors import MixedPatients
 from node.inference.runtime import ModelStore
 from node.spine.findings import StudyFindings
 
@@ -44,7 +45,11 @@ def analyse(
         refused: list[str] = []
         for taken in studies:
             place = out_dir / taken.study_uid if len(studies) > 1 else out_dir
-            findings = analysis.analyse(taken, store, place, settings=settings.report)
+            try:
+                findings = analysis.analyse(taken, store, place, settings=settings.report)
+            except MixedPatients as error:
+                refused.append(str(error))
+                continue
             told.append(findings)
             if not findings.models:  # nothing was run
                 refused += findings.reasons

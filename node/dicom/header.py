@@ -1,5 +1,6 @@
 """Read the header of a DICOM file, and refuse a file that is cut off before its pixels end."""
 
+import re
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,8 @@ from node.spine.facts import MR_CLASSES
 
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _UNDEFINED = 0xFFFFFFFF
+# Anonymised data may hold plain numbers; nothing else may become a folder's name.
+_UID = re.compile(r"[0-9]{1,64}(\.[0-9]{1,64}){0,31}", re.ASCII)
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
@@ -54,6 +57,8 @@ def read_header(path: Path, *, needs_pixels: bool = True) -> Dataset:
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         if not known.text(keyword):
             raise InvalidInstance(f"{path.name}: {keyword} is missing")
+        if not _UID.fullmatch(known.text(keyword)):
+            raise InvalidInstance(f"{path.name}: {keyword} is not a legal UID")
     if (
         needs_pixels
         and end is None

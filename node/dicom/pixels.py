@@ -25,6 +25,8 @@ from node.spine.facts import FrameFacts
 from node.spine.geometry import Image
 from node.spine.volume import Slice, Volume, ordered
 
+_GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})  # PS3.3 C.8.3.1.1.2: an MR image is no other
+
 
 def load_volume(
     role: Role,
@@ -91,7 +93,10 @@ def _slices(
     wanted = sorted(frames, key=lambda f: f.frame_number or 1)
     attributes = dict(frame_attributes(header))
     syntax = UID(header.file_meta.TransferSyntaxUID)
+    kind = Attributes(header).text("PhotometricInterpretation")
     try:
+        if kind not in _GREY:
+            raise InvalidInstance(f"PhotometricInterpretation is {kind[:16]!r}, not one of grey")
         for frame, stored in zip(wanted, _stored(path, header, wanted, decoder), strict=True):
             pixels = _modality_values(stored, attributes[frame.frame_number])
             if frame.plane is None or pixels.shape != (frame.plane.rows, frame.plane.columns):

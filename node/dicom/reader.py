@@ -121,6 +121,9 @@ def _image_type(frame: Attributes) -> tuple[str, ...]:
         kinds += (_GE_COMPONENT[int(ge_component)],)
     if frame.private(0x0019, "GEMS_ACQU_01", 0x17) == _GE_THREE_PLANES:
         kinds += ("LOCALIZER",)
+    if frame.text("ConversionType"):
+        # The SC Equipment module (PS3.3 C.8.6.1) has no place in an MR image.
+        kinds += ("SECONDARY CAPTURE",)
     return kinds
 
 

@@ -1,5 +1,6 @@
 """Reading source headers that may be broken: what is illegal counts as absent."""
 
+import struct
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -7,9 +8,23 @@ from typing import Any
 import numpy as np
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 from pydicom.valuerep import PersonName, validate_value
+
+# What pydicom raises when it converts a value it cannot read.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+    BytesLengthException,
+)
 
 
 def copied(source: Dataset, keywords: Sequence[str]) -> Dataset:
@@ -18,7 +33,7 @@ def copied(source: Dataset, keywords: Sequence[str]) -> Dataset:
     for keyword in keywords:
         try:
             value = source.get(keyword)
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError):
+        except _UNREADABLE:
             continue
         if value is None or value == "":
             continue
@@ -45,7 +60,7 @@ def number(source: Dataset, keyword: str, default: int = 0) -> int:
     """Return a whole number of a header, or the default where it is absent or broken."""
     try:
         return int(source.get(keyword) or default)
-    except (ValueError, TypeError):
+    except _UNREADABLE:
         return default
 
 

@@ -4,6 +4,7 @@ Patient and study come from one source header. Text keeps its characters (re-enc
 a date, number or code that its value representation does not allow is left empty.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ _SCANNER = (
     "SoftwareVersions",
 )
 _SEXES = ("M", "F", "O")
+
+_OFFSET = re.compile(r"[+-][0-9]{2}[0-5][0-9]", re.ASCII)  # PS3.3 C.12.1: from -1200 to +1400
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,7 @@ def _local(created: datetime, study: Dataset) -> datetime:
     (PS3.3 C.12.1.1.8), so it is only there when the source states it.
     """
     stated = str(study.get("TimezoneOffsetFromUTC", ""))
-    if len(stated) != 5 or stated[0] not in "+-" or not stated[1:].isdigit():
+    if not _OFFSET.fullmatch(stated) or not -1200 <= int(stated) <= 1400:
         study.pop("TimezoneOffsetFromUTC", None)
         return created
     offset = timedelta(hours=int(stated[1:3]), minutes=int(stated[3:5]))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from node.spine.anatomy import FindingKey
+from node.spine.facts import OWN_MANUFACTURER, OWN_MODEL
 from node.spine.findings import ModelUse
 
-MANUFACTURER = "lumbar-node project"
-MODEL_NAME = "lumbar-node"
+MANUFACTURER = OWN_MANUFACTURER
+MODEL_NAME = OWN_MODEL
 
 _NAMESPACE = UUID("57205abf-bab3-519c-a9b9-7b694726f174")
 

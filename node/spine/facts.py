@@ -17,6 +17,10 @@ MR_CLASSES = frozenset(
     }
 )
 
+#: Manufacturer and ManufacturerModelName of everything this node makes (SR-06, SC-11).
+OWN_MANUFACTURER = "lumbar-node project"
+OWN_MODEL = "lumbar-node"
+
 
 @dataclass(frozen=True)
 class FrameFacts:
@@ -32,7 +36,8 @@ class FrameFacts:
     problem : str
     image_type : tuple of str
         ImageType or FrameType, upper case; a vendor's private statement of the same is appended
-        in standard words (``LOCALIZER``, ``PHASE MAP``).
+        in standard words (``LOCALIZER``, ``PHASE MAP``), and so is what another attribute says
+        of the same (``SECONDARY CAPTURE``).
     echo_time, repetition_time, inversion_time : float or None
         ms; None when absent or not a positive number.
     acquisition_number, temporal_position : int or None

@@ -9,7 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node.spine.facts import MR_CLASSES, FrameFacts, SeriesFacts
+from node.spine.facts import (
+    MR_CLASSES,
+    OWN_MANUFACTURER,
+    OWN_MODEL,
+    FrameFacts,
+    SeriesFacts,
+)
 from node.spine.stacks import (
     Orientation,
     main_direction,
@@ -52,6 +58,7 @@ _REFUSED_TYPES: dict[str, str] = {
     "ADC": "parameter map",
     "FIELD_MAP": "parameter map",
     "FF": "parameter map",
+    "SECONDARY CAPTURE": "secondary capture",
     "CSA REPORT": "report",
     "CSAPARALLEL": "report",
 }
@@ -112,6 +119,8 @@ def series_refusal(series: SeriesFacts, study: Sequence[SeriesFacts]) -> str:
         return "Philips private object, not an image"
     if series.sop_class_uid not in MR_CLASSES:
         return "not an MR image object"
+    if (series.manufacturer, series.model) == (OWN_MANUFACTURER, OWN_MODEL):
+        return "a result of this node"  # IN-03: even when a gateway has made MR of a capture
     if "EP" in series.scanning_sequence:
         return "echo planar"
     return _other_region(series, study)

@@ -8,13 +8,50 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
+from node.dicom.elements import Walk
 from tests.builders import mr_image, part10
 from tests.receiving import dataset
 
 UNDEFINED = 0xFFFFFFFF
+CODECS = {
+    "RLE": str(RLELossless),
+    "JPEG lossless": str(JPEGLosslessSV1),
+    "JPEG-LS": str(JPEGLSLossless),
+    "JPEG 2000": str(JPEG2000Lossless),
+    "HTJ2K": str(HTJ2KLossless),
+}
+#: How a stream begins, so that its decoder starts in earnest.
+MAGIC = {
+    "RLE": struct.pack("<16I", 15, *range(64, 64 * 16, 64)),
+    "JPEG lossless": b"\xff\xd8\xff\xc3\x00\x0b\x10\xff\xff\xff\xff\x01\x01\x11\x00",
+    "JPEG-LS": b"\xff\xd8\xff\xf7\x00\x0b\x10\xff\xff\xff\xff\x01\x01\x11\x00",
+    "JPEG 2000": b"\xff\x4f\xff\x51\x00\x29\x00\x00" + b"\x7f\xff\xff\xff" * 2 + bytes(8),
+    "HTJ2K": b"\xff\x4f\xff\x51\x00\x29\x40\x00" + b"\x7f\xff\xff\xff" * 2 + bytes(8),
+}
 REFUSED, TAKEN = 0xC000, 0x0000
+
+
+#: What a UID must not be, above all a name of a file.
+PATHS = {
+    "parent folders": b"../../../../tmp/x",
+    "absolute path": b"/tmp/lumbar-hostile",
+    "NUL inside": b"1.2\x00.3.4",
+    "a line break": b"1.2.3\n4",
+    "leading zero": b"1.02.3",
+    "nothing": b"",
+    "66 characters": b"1." + b"2" * 64,
+    "Arabic digits": "1.2.\u0663".encode(),
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +124,7 @@ def _broken_lengths() -> Iterator[Case]:
     yield Case("no such value representation", element(8, 0x103E, b"??", b"") + good)
     yield Case("implicit in explicit", struct.pack("<HHI", 8, 0x103E, 4) + b"text" + good)
     yield Case("explicit in implicit", good, syntax=str(ImplicitVRLittleEndian))
-    yield Case("100,000 empty elements", element(9, 0x10, b"LO", b"") * 100_000 + good)
+    yield Case("1,000,000 empty elements", element(9, 0x10, b"LO", b"") * 1_000_000 + good)
 
 
 def _nesting() -> Iterator[Case]:
@@ -104,23 +141,20 @@ def _nesting() -> Iterator[Case]:
 
 
 def _identities() -> Iterator[Case]:
-    study = str(mr_image().StudyInstanceUID).encode()
-    old = element(0x20, 0x0D, b"UI", study + b"\0" * (len(study) % 2))
-    yield Case("no study UID", replaced(old, element(0x20, 0x11, b"IS", b"1 ")))
-    for name, value in {
-        "parent folders": b"../../../../tmp/x",
-        "absolute path": b"/tmp/lumbar-hostile",
-        "NUL inside": b"1.2\x00.3.4",
-        "a line break": b"1.2.3\n4",
-        "leading zero": b"1.02.3",
-        "nothing": b"",
-        "Arabic digits": "1.2.٣".encode(),
-    }.items():
+    for keyword, number in (("Study", 0x0D), ("Series", 0x0E)):
+        own = str(getattr(mr_image(), f"{keyword}InstanceUID")).encode()
+        old = element(0x20, number, b"UI", own + b"\0" * (len(own) % 2))
+        yield Case(f"no {keyword} UID", replaced(old, element(0x20, 0x11, b"IS", b"1 ")))
+        for name, value in PATHS.items():
+            padded = value + b"\0" * (len(value) % 2)
+            changed = replaced(old, element(0x20, number, b"UI", padded))
+            yield Case(f"{keyword} UID: {name}", changed)
+    yield Case("Study UID twice", element(0x20, 0x0D, b"UI", b"1.2\0") + image())
+    own = str(mr_image().SOPInstanceUID).encode()
+    old = element(8, 0x18, b"UI", own + b"\0" * (len(own) % 2))
+    for name, value in {**PATHS, "not the announced one": b"1.2.3.4\0"}.items():
         padded = value + b"\0" * (len(value) % 2)
-        yield Case(f"study UID: {name}", replaced(old, element(0x20, 0x0D, b"UI", padded)))
-    long = b"1." + b"2" * 64
-    yield Case("study UID of 66", replaced(old, element(0x20, 0x0D, b"UI", long)))
-    yield Case("study UID twice", element(0x20, 0x0D, b"UI", b"1.2\0") + image())
+        yield Case(f"SOP UID: {name}", replaced(old, element(8, 0x18, b"UI", padded)))
 
 
 def _pixels() -> Iterator[Case]:
@@ -137,7 +171,28 @@ def _pixels() -> Iterator[Case]:
     yield Case("3 samples", changed)
     for frames in (b"0 ", b"2147483648", b"-1", b"1e9 ", b"\xff\xff"):
         yield Case(f"frames {frames!r}", element(0x28, 0x08, b"IS", frames) + image())
+    good = image()
+    head, pixels = good[:-8192], good[-8192:]
+    yield Case("pixels too short", head[:-12] + element(0x7FE0, 0x10, b"OW", pixels[:-2]))
+    yield Case("pixels too long", head[:-12] + element(0x7FE0, 0x10, b"OW", pixels + b"\0\0"))
+    yield Case("float pixels", head[:-12] + element(0x7FE0, 0x08, b"OF", pixels))
+    yield Case("double pixels", head[:-12] + element(0x7FE0, 0x09, b"OD", pixels))
     yield Case("encapsulated in a native syntax", _encapsulated(item(b"") + item(b"\xff\x4f")))
+    yield Case("palette with a short table", _palette(), TAKEN)
+    yield from _fragments()
+
+
+def _palette() -> bytes:
+    """Return an image of palette indices whose table has one entry of the 4096 it claims."""
+    grey = element(0x28, 0x04, b"CS", b"MONOCHROME2 ")
+    table = struct.pack("<HHH", 4096, 0, 16)
+    colours = b"".join(element(0x28, n, b"US", table) for n in (0x1101, 0x1102, 0x1103))
+    tables = b"".join(element(0x28, n, b"OW", b"\0\0") for n in (0x1201, 0x1202, 0x1203))
+    return replaced(grey, element(0x28, 0x04, b"CS", b"PALETTE COLOR ") + colours + tables)
+
+
+def _fragments() -> Iterator[Case]:
+    """Encapsulated pixels: what the structure says is refused, what only a decoder knows is not."""
     syntax = str(JPEG2000Lossless)
     yield Case("native in a compressed syntax", image(), syntax=syntax)
     yield Case("no fragment", _encapsulated(b""), syntax=syntax)
@@ -145,6 +200,14 @@ def _pixels() -> Iterator[Case]:
     yield Case("fragment too long", _encapsulated(item(b"") + item(b"", 1 << 30)), syntax=syntax)
     open_ended = _encapsulated(item(b"") + item(b"\xff\x4f"), has_end=False)
     yield Case("fragments without an end", open_ended, syntax=syntax)
+    offsets = item(struct.pack("<II", 0xFFFFFFF0, 7)) + item(b"\xff\x4f\xff\x51" * 8)
+    yield Case("offset table to nowhere", _encapsulated(offsets), TAKEN, syntax)
+    odd = item(b"abc") + item(b"\xff\x4f\xff\x51" * 8)
+    yield Case("offset table of three bytes", _encapsulated(odd), TAKEN, syntax)
+    for name, codec in CODECS.items():
+        for what, stream in {"nothing": b"", "noise": bytes(range(256)) * 4}.items():
+            fragments = item(b"") + item(MAGIC.get(name, b"") + stream)
+            yield Case(f"{what} as {name}", _encapsulated(fragments), TAKEN, codec)
 
 
 def _encapsulated(fragments: bytes, *, has_end: bool = True) -> bytes:
@@ -162,8 +225,40 @@ def _text() -> Iterator[Case]:
         "terminal codes": b"\x1b[31m\x1b]0;x\x07",
         "format string": b"%s%n{0.__class__}",
         "broken UTF-8": b"\xc3\x28\xff\xfe",
+        "60,000 characters": b"A" * 60_000,
     }.items():
         padded = value + b" " * (len(value) % 2)
         yield Case(f"description with {name}", element(8, 0x1030, b"LO", padded) + image(), TAKEN)
+    for charset, text in {
+        b"ISO_IR 999": b"abc",
+        b"\\ISO 2022 IR 87": b"\x1b$B;3ED\x1b(B^\x1b$B",
+        b"\\ISO 2022 IR 149": b"\x1b$)C\xfb\xf3",
+        b"GB18030": b"\x81\x30\x81",
+        b"ISO_IR 192": b"\xed\xa0\x80\xf5\x80",
+        b"\\".join([b"ISO 2022 IR 87"] * 2000): b"\x1b$B" * 500,
+        b"../../etc/passwd": b"x",
+    }.items():
+        name = charset[:20].decode()
+        tags = ((0x10, 0x10, b"PN", text), (8, 0x103E, b"LO", text), (8, 0x05, b"CS", charset))
+        body = image()
+        for group, number, vr, value in tags:
+            body = without(body, group << 16 | number)
+            body = element(group, number, vr, value + b" " * (len(value) % 2)) + body
+        yield Case(f"character set {name}", body, TAKEN)
     for name, value in {"infinite": b"1e999 ", "not a number": b"NaN ", "empty": b""}.items():
         yield Case(f"{name} slope", element(0x28, 0x1053, b"DS", value) + image(), TAKEN)
+    twins = element(0x43, 0x10, b"LO", b"GEMS_PARM_01") + element(
+        0x43, 0x11, b"LO", b"GEMS_PARM_01"
+    )
+    values = element(0x43, 0x102F, b"SS", b"\1\0") + element(0x43, 0x112F, b"LO", b"PHASE ")
+    yield Case("private blocks with one creator", twins + values + image(), TAKEN)
+    nested = element(9, 0x1002, b"SQ", item(element(9, 0x10, b"LO", b"X ") * 3))
+    yield Case("private sequence", element(9, 0x10, b"LO", b"X ") + nested + image(), TAKEN)
+
+
+def without(body: bytes, tag: int) -> bytes:
+    """Return a data set in explicit VR without one of its elements, if it has it."""
+    found = Walk(body, 0, frozenset({tag}), implicit=False).run().get(tag)
+    if found is None:
+        return body
+    return body[: found.start - 8] + body[found.start + found.length :]

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, build_context
 
-from tests.builders import mr_image, part10
+from node import analysis
+from node.dicom.intake import part10_header
+from node.errors import InvalidInstance
+from tests.builders import mr_image, part10, write_all
 from tests.hostile.corpus import TAKEN, Case, cases, image
 from tests.receiving import Node, dataset, listening, store_raw
 
@@ -28,7 +32,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 def associate(port: int, syntax: str = EXPLICIT, max_pdu: int = 16382) -> Any:
     ae = AE(ae_title="HOSTILE")
-    ae.acse_timeout = ae.dimse_timeout = 20
+    ae.acse_timeout = ae.dimse_timeout = 5
     contexts = [build_context(MR, syntax)]
     return ae.associate("127.0.0.1", port, contexts, ae_title="LUMBAR", max_pdu=max_pdu)
 
@@ -53,6 +57,27 @@ def test_each_case_has_its_answer(node: Node, case: Case) -> None:
     assert len(node.datasets()) - before == (case.answer == TAKEN)
     if case.answer != TAKEN:
         assert_unharmed(node)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "case", [c for c in cases() if c.answer == TAKEN], ids=lambda case: case.name
+)
+def test_what_is_taken_is_read_or_left_out(case: Case, tmp_path: Path) -> None:
+    """What the structure does not give away ends in a volume, or in a reason for this image."""
+    path = tmp_path / "case.dcm"
+    header = part10_header(MR, str(mr_image().SOPInstanceUID), case.syntax)
+    path.write_bytes(header + case.body)
+    others = write_all([mr_image(number=number) for number in range(2, 8)], tmp_path / "good")
+    try:
+        (taken,) = analysis.read([path, *others])
+    except InvalidInstance as refusal:
+        raise AssertionError("one image may only cost itself") from refusal
+    volumes, left_out = analysis.load(taken, analysis.choose(taken))
+    (volume,) = volumes.values()
+    assert len(volume.slices) in {6, 7}
+    assert all(np.isfinite(s.pixels).all() for s in volume.slices)
+    assert all("\n" not in why and len(why) < 400 for why in left_out.values())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
