@@ -86,6 +86,7 @@ class StudyStory:
         self, study_uid: str, job_id: str, hashes: list[str], findings: dict[str, Any], created: str
     ) -> None:
         (taken,) = analysis.read(self.files_of(hashes))
+        analysis.require_one_patient(taken.headers.values())  # not even a report of the failure
         told = StudyFindings.from_json(findings)
         volumes = (
             analysis.load(taken, analysis.choose(taken))[0] if told.status != "rejected" else {}
