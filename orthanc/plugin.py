@@ -1,4 +1,4 @@
-"""Tells a lumbar node about every stable MR study of this Orthanc.
+"""Tells a lumbar node about the MR studies of this Orthanc, and shows what became of each.
 
 Orthanc's Python plugin imports this file (``"PythonScript": "/path/to/plugin.py"``) with a Python
 of its own, so only the standard library is used, and everything Orthanc offers comes in as an
@@ -12,7 +12,8 @@ What is promised, and by what:
 - *No loop.* A study is told of when its set of MR images has changed since the last time. Results
   are reports, captures and overlays, never MR images, so they change nothing.
 - *A person sees it.* The study's metadata 4200 says queued, sent or rejected, and why; the node
-  may write there what happens next.
+  writes there what happens next, and where its review page is (4202). The study's page in Orthanc
+  Explorer shows both, with a button that tells the node now.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -37,10 +38,11 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from orthanc.sdk import RestOutput, Sdk
 
-#: User-defined metadata of a study (Orthanc: 1024 to 65535): the state in words, and the digest of
-#: the set of MR images that the node has answered for.
+#: User-defined metadata of a study (Orthanc: 1024 to 65535): the state in words, the digest of
+#: the set of MR images that the node has answered for, and the address of the review page.
 STATE_METADATA = 4200
 ANSWERED_METADATA = 4201
+REVIEW_METADATA = 4202
 #: Global property that holds the `Ledger` (the same range).
 LEDGER_PROPERTY = 4200
 
@@ -70,6 +72,10 @@ class Settings:
         The longest wait before the node is told again; how long it may take to answer.
     stable_age_s : float
         Orthanc's own ``StableAge``.
+    is_automatic : bool
+        Whether stable studies are told of, or only those a person asks for.
+    candidates : mapping of str to compiled expression
+        DICOM keywords to what their values have to say; see `Library.unfit`.
     """
 
     node_url: str
@@ -78,6 +84,8 @@ class Settings:
     retry_s: float
     timeout_s: float
     stable_age_s: float
+    is_automatic: bool = True
+    candidates: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
 
     def url(self, study: str) -> str:
         """Return the address at which the node is told of one study."""
@@ -96,6 +104,8 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
         "NodeUrl": "http://127.0.0.1:8080",
         "Peer": "orthanc",
         "TokenFile": "",
+        "Automatic": True,
+        "Candidates": {},
         "RetrySeconds": 60,
         "TimeoutSeconds": 10,
     }
@@ -111,6 +121,14 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
         for key in ("RetrySeconds", "TimeoutSeconds")
         if not isinstance(section[key], int | float) or not section[key] > 0
     ]
+    if not isinstance(section["Automatic"], bool):
+        mistakes.append("Lumbar.Automatic is not true or false")
+    candidates: dict[str, re.Pattern[str]] = {}
+    try:
+        for keyword, expression in section["Candidates"].items():
+            candidates[keyword] = re.compile(expression, re.IGNORECASE)
+    except (AttributeError, TypeError, re.error) as error:
+        mistakes.append(f"Lumbar.Candidates is no map of keywords to expressions: {error}")
     token = ""
     if section["TokenFile"]:
         try:
@@ -126,6 +144,8 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
         retry_s=section["RetrySeconds"],
         timeout_s=section["TimeoutSeconds"],
         stable_age_s=configuration.get("StableAge", 60),
+        is_automatic=section["Automatic"],
+        candidates=candidates,
     )
 
 
@@ -186,13 +206,20 @@ class Library:
 
     def mr_images(self, study: str) -> list[str]:
         """Return Orthanc's identifiers of the MR images of a study."""
-        found: list[str] = []
-        for series in self._read(f"/studies/{study}/series"):
-            instances = series["Instances"]
-            # The modality alone is no guard: a capture may be configured to say MR.
-            if series["MainDicomTags"].get("Modality") == "MR" and self._is_mr(instances[0]):
-                found += instances
-        return found
+        return [image for series in self._mr_series(study) for image in series["Instances"]]
+
+    def unfit(self, study: str, candidates: Mapping[str, re.Pattern[str]]) -> str:
+        """Return the keyword by which a study is no candidate, empty when it is one.
+
+        The expression is searched for in the values that Orthanc keeps of the study and of its MR
+        series: one that fits is enough.
+        """
+        described = [self._read(f"/studies/{study}"), *self._mr_series(study)]
+        for keyword, expression in candidates.items():
+            values = [d["MainDicomTags"].get(keyword, "") for d in described]
+            if not any(expression.search(value) for value in values):
+                return keyword
+        return ""
 
     def is_stable(self, study: str) -> bool:
         """Tell whether Orthanc waits for no more images of a study."""
@@ -223,6 +250,15 @@ class Library:
                     with suppress(LookupError):  # deleted since
                         yield self._read(f"/instances/{change['ID']}/study")["ID"]
             position, done = page["Last"], page["Done"]
+
+    def _mr_series(self, study: str) -> list[Any]:
+        # The modality alone is no guard: a capture may be configured to say MR.
+        return [
+            series
+            for series in self._read(f"/studies/{study}/series")
+            if series["MainDicomTags"].get("Modality") == "MR"
+            and self._is_mr(series["Instances"][0])
+        ]
 
     def _is_mr(self, instance: str) -> bool:
         # An image stored by a very old Orthanc has no such metadata; a result of ours always has.
@@ -337,11 +373,15 @@ class Trigger:
             if method == "POST" and images:
                 self._queue(study, _digest(images))
                 self._wake.set()
-            state = self._library.metadata(study, STATE_METADATA)
+            answer = {
+                "study": study,
+                "mr_images": len(images),
+                "state": self._library.metadata(study, STATE_METADATA),
+                "review": self._library.metadata(study, REVIEW_METADATA),
+            }
         except LookupError:
             output.SendHttpStatusCode(404)
             return
-        answer = {"study": study, "mr_images": len(images), "state": state}
         output.AnswerBuffer(json.dumps(answer), "application/json")
 
     def run(self) -> None:
@@ -354,8 +394,9 @@ class Trigger:
                 if not caught_up:
                     self.catch_up()
                     caught_up = True
-                    where = self._settings.node_url
-                    self._sdk.LogWarning(f"lumbar: stable MR studies are told to {where}")
+                    told = self._settings
+                    which = "stable MR studies" if told.is_automatic else "studies asked for"
+                    self._sdk.LogWarning(f"lumbar: {which} are told to {told.node_url}")
                 is_all_told = self.step()
             except Exception as error:  # noqa: BLE001 - the edge: this thread must go on
                 self._sdk.LogError(f"lumbar: {type(error).__name__}: {error}")
@@ -397,7 +438,13 @@ class Trigger:
                 return
             images = self._library.mr_images(study)
             digest = _digest(images)
-            if images and self._library.metadata(study, ANSWERED_METADATA) != digest:
+            if not images or self._library.metadata(study, ANSWERED_METADATA) == digest:
+                return
+            keyword = self._library.unfit(study, self._settings.candidates)
+            if keyword:
+                why = f"no candidate: {keyword} does not fit Lumbar.Candidates"
+                self._library.note(study, STATE_METADATA, why)
+            elif self._settings.is_automatic:
                 self._queue(study, digest)
         except LookupError:  # deleted since
             return
@@ -450,7 +497,41 @@ def install(sdk: Sdk) -> Trigger | None:
     trigger = Trigger(sdk, settings, partial(tell, settings))
     sdk.RegisterOnChangeCallback(trigger.on_change)
     sdk.RegisterRestCallback("/lumbar/studies/([0-9a-f-]+)", trigger.on_request)
+    sdk.ExtendOrthancExplorer(EXPLORER)
     return trigger
+
+
+#: What Orthanc Explorer (jQuery Mobile) runs: a list on the study's page with the button, the state
+#: and the link, asked for anew while the page is open.
+EXPLORER = """
+$('#study').live('pagecreate', function() {
+  $('#study-access').before(
+    '<ul id="lumbar" data-role="listview" data-inset="true" data-theme="d" data-divider-theme="c">'
+    + '<li data-role="list-divider">AI, research only</li>'
+    + '<li data-icon="search"><a href="#" id="lumbar-run">AI: lumbar stenosis</a></li>'
+    + '<li id="lumbar-state" style="white-space: normal"></li></ul>');
+  $('#lumbar-run').live('click', function() { lumbarAsk('POST'); return false; });
+});
+$('#study').live('pagebeforeshow', function() {
+  clearInterval(window.lumbarTimer);
+  window.lumbarTimer = setInterval(function() { lumbarAsk('GET'); }, 2000);
+  lumbarAsk('GET');
+});
+$('#study').live('pagehide', function() { clearInterval(window.lumbarTimer); });
+function lumbarAsk(method) {
+  var study = $.mobile.pageData.uuid;
+  $.ajax({ url: '../lumbar/studies/' + study, type: method, dataType: 'json',
+    success: function(told) {
+      if (study !== $.mobile.pageData.uuid) return;
+      var state = told.mr_images === 0 ? 'no MR images' : told.state || 'not asked yet';
+      $('#lumbar-state').text(state);
+      if (/^https?:/.test(told.review))
+        $('<a target="_blank" rel="noopener">').attr('href', told.review).text('Review')
+          .appendTo($('#lumbar-state').append(' \\u00b7 '));
+    },
+    error: function() { $('#lumbar-state').text('the plugin does not answer'); } });
+}
+"""
 
 
 # Inside Orthanc, and only there, `orthanc` is built into the interpreter.

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import requests
 import uvicorn
+from playwright.sync_api import expect
 
 from node.config import OrthancPeer, Web
 from node.dicom import orthanc as client
 from node.errors import NotAssessable
 from node.web.app import create_app
 from tests import builders
+from tests.ohif_page import ARTEFACTS, browser
 from tests.orthanc_server import OrthancServer
 from tests.waiting import free_port, wait_for
 
@@ -205,6 +207,30 @@ def test_a_refusal_is_shown_and_a_person_may_ask_again(
     wait_for(lambda: state(pacs, study) == "sent", what="the state")
     unknown = "0" * 8 + ("-" + "0" * 8) * 4
     assert requests.post(f"{pacs.url}/lumbar/studies/{unknown}", timeout=10).status_code == 404
+
+
+def test_the_button_in_orthanc_explorer(
+    pacs: OrthancServer, parts: Recorder, tmp_path: Path
+) -> None:
+    """A person presses it, the node is told again, and the page follows the state to its end."""
+    store(pacs, tmp_path / "study")
+    wait_for(lambda: parts.triggers, what="the trigger")
+    ((_, study),) = parts.triggers
+    with browser() as chromium:
+        page = chromium.new_page(viewport={"width": 1300, "height": 800})
+        page.goto(f"{pacs.url}/app/explorer.html#study?uuid={study}")
+        state_on_page = page.locator("#lumbar-state")
+        expect(state_on_page).to_have_text("sent", timeout=60_000)
+
+        page.get_by_text("AI: lumbar stenosis").click()
+        wait_for(lambda: parts.triggers == [("pacs", study)] * 2, what="the second trigger")
+        review = "http://127.0.0.1:8080/studies/1.2.3"
+        client.note(peer(pacs), builders.uid("study", "1"), "done: <b>all</b>", review)
+
+        expect(state_on_page).to_have_text("done: <b>all</b> · Review", timeout=60_000)
+        assert page.get_by_role("link", name="Review").get_attribute("href") == review
+        ARTEFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTEFACTS / "orthanc-explorer.png")
 
 
 def test_the_lua_script_triggers_once_and_ignores_results(

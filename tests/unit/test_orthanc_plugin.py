@@ -14,7 +14,8 @@ from orthanc import plugin
 MR, SC = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
 CT, SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.34"
 IMAGES = ("MR", MR)
-STUDY, SETTINGS = "ab-1", {"Lumbar": {"NodeUrl": "http://node:8080", "Peer": "pacs"}}
+STUDY = "ab-1"
+SETTINGS: dict[str, Any] = {"Lumbar": {"NodeUrl": "http://node:8080", "Peer": "pacs"}}
 
 
 class OrthancError(Exception):
@@ -70,13 +71,23 @@ class FakeOrthanc:
     def RegisterRestCallback(self, _: str, callback: Callable[..., None]) -> None:  # noqa: N802
         self.registered.append(callback)
 
+    def ExtendOrthancExplorer(self, javascript: str) -> None:  # noqa: N802
+        """Take the button; what it does is tested in a browser."""
+
     def hold(
         self, series: Mapping[str, tuple[str, str]], study: str = STUDY, *, stable: bool = True
     ) -> None:
         """Store a study: for each series its Modality and SOP class, and two images."""
-        self.answers[f"/studies/{study}"] = {"ID": study, "IsStable": stable}
+        self.answers[f"/studies/{study}"] = {
+            "ID": study,
+            "IsStable": stable,
+            "MainDicomTags": {"StudyDescription": "MR Lumbar Spine"},
+        }
         self.answers[f"/studies/{study}/series"] = [
-            {"MainDicomTags": {"Modality": modality}, "Instances": [f"{name}-1", f"{name}-2"]}
+            {
+                "MainDicomTags": {"Modality": modality, "SeriesDescription": name},
+                "Instances": [f"{name}-1", f"{name}-2"],
+            }
             for name, (modality, _) in series.items()
         ]
         for name, (_, sop_class) in series.items():
@@ -116,9 +127,10 @@ def trigger(sdk: FakeOrthanc, node: FakeNode) -> plugin.Trigger:
     return started(sdk, node)
 
 
-def started(sdk: FakeOrthanc, node: FakeNode) -> plugin.Trigger:
+def started(sdk: FakeOrthanc, node: FakeNode, **section: Any) -> plugin.Trigger:
     """A plugin as it is after Orthanc has started, without its thread: the test takes the steps."""
-    trigger = plugin.Trigger(sdk, plugin.read_settings(SETTINGS), node)
+    settings = plugin.read_settings({"Lumbar": SETTINGS["Lumbar"] | section})
+    trigger = plugin.Trigger(sdk, settings, node)
     trigger.catch_up()
     return trigger
 
@@ -376,12 +388,60 @@ def test_by_hand_a_study_is_told_of_again(
     sdk.hold({"t1": IMAGES})
     becomes_stable(trigger)
 
-    assert ask(trigger, "POST") == {"study": STUDY, "mr_images": 2, "state": "queued"}
+    asked = {"study": STUDY, "mr_images": 2, "state": "queued", "review": ""}
+    assert ask(trigger, "POST") == asked
     assert list(trigger.ledger.pending) == [STUDY]
     assert trigger.step()
 
     assert node.told == [STUDY, STUDY]
-    assert ask(trigger, "GET") == {"study": STUDY, "mr_images": 2, "state": "sent"}
+    assert ask(trigger, "GET") == asked | {"state": "sent"}
+
+
+@pytest.mark.parametrize(
+    ("candidates", "misfit"),
+    [
+        ({"StudyDescription": "lumbar|lws"}, ""),
+        ({"StudyDescription": "lumbar", "SeriesDescription": "^T2"}, ""),
+        ({"SeriesDescription": "dwi"}, "SeriesDescription"),
+        ({"StudyDescription": "lumbar", "BodyPartExamined": "spine"}, "BodyPartExamined"),
+    ],
+)
+def test_a_site_says_which_studies_are_candidates(
+    sdk: FakeOrthanc, node: FakeNode, candidates: dict[str, str], misfit: str
+) -> None:
+    """Each expression has to fit the study or one of its MR series; who asks by hand is heard."""
+    sdk.hold({"t1 sag": IMAGES, "t2 sag": IMAGES})
+    trigger = started(sdk, node, Candidates=candidates)
+
+    becomes_stable(trigger)
+
+    told = f"no candidate: {misfit} does not fit Lumbar.Candidates" if misfit else "sent"
+    assert sdk.state() == told
+    assert node.told == ([] if misfit else [STUDY])
+    ask(trigger, "POST")
+    trigger.step()
+    assert node.told[-1:] == [STUDY]
+
+
+def test_a_site_may_ask_only_by_hand(sdk: FakeOrthanc, node: FakeNode) -> None:
+    """Without ``Automatic`` a stable study waits for the button."""
+    sdk.hold({"t1": IMAGES})
+    trigger = started(sdk, node, Automatic=False)
+
+    becomes_stable(trigger)
+    assert (node.told, sdk.state()) == ([], "")
+    ask(trigger, "POST")
+    trigger.step()
+
+    assert node.told == [STUDY]
+
+
+def test_the_review_page_is_told_with_the_state(sdk: FakeOrthanc, trigger: plugin.Trigger) -> None:
+    """The node wrote its address into the study; the button's page links to it."""
+    sdk.hold({"t1": IMAGES})
+    sdk.answers[f"/studies/{STUDY}/metadata/{plugin.REVIEW_METADATA}"] = "http://node/studies/1"
+
+    assert ask(trigger, "GET")["review"] == "http://node/studies/1"
 
 
 def test_by_hand_what_cannot_be_told_of_is_said(sdk: FakeOrthanc, trigger: plugin.Trigger) -> None:
@@ -389,7 +449,9 @@ def test_by_hand_what_cannot_be_told_of_is_said(sdk: FakeOrthanc, trigger: plugi
     sdk.hold({"ct": ("CT", CT)}, "ct")
 
     assert ask(trigger, "POST", "none") == 404
-    assert ask(trigger, "POST", "ct") == {"study": "ct", "mr_images": 0, "state": ""}
+    assert ask(trigger, "POST", "ct") == {
+        "study": "ct", "mr_images": 0, "state": "", "review": "",
+    }  # fmt: skip
     assert ask(trigger, "DELETE") == "GET,POST"
     assert trigger.ledger.pending == {}
 
@@ -400,13 +462,15 @@ def test_a_wrong_configuration_switches_the_plugin_off_and_orthanc_lives(sdk: Fa
         "Lumbar": {
             "NodeUrl": "node:8080", "Peer": "My PACS", "TokenFile": "/nowhere/token",
             "RetrySeconds": 0, "NodeURL": "http://node",
+            "Automatic": "yes", "Candidates": {"StudyDescription": "("},
         }
     }  # fmt: skip
 
     assert plugin.install(sdk) is None
 
     (said,) = sdk.logged
-    for key in ("NodeUrl", "Peer", "TokenFile", "RetrySeconds", "NodeURL"):
+    for key in ("NodeUrl", "Peer", "TokenFile", "RetrySeconds", "NodeURL", "Automatic",
+                "Candidates"):  # fmt: skip
         assert f"Lumbar.{key} " in said
     assert sdk.registered == []
 
@@ -425,11 +489,13 @@ def test_the_sample_configuration_is_the_manual_of_the_defaults() -> None:
 
     assert plugin.read_settings(sample) == plugin.read_settings({})
     assert set(sample["Lumbar"]) == {
-        "NodeUrl", "Peer", "TokenFile", "RetrySeconds", "TimeoutSeconds",
+        "NodeUrl", "Peer", "TokenFile", "Automatic", "Candidates", "RetrySeconds",
+        "TimeoutSeconds",
     }  # fmt: skip
     assert sample["UserMetadata"] == {
         "lumbar-state": plugin.STATE_METADATA,
         "lumbar-answered": plugin.ANSWERED_METADATA,
+        "lumbar-review": plugin.REVIEW_METADATA,
     }
 
 
