@@ -33,7 +33,12 @@ from node.spine.volume import Volume
 FAULT = "internal error"
 
 #: What a result folder holds.
-RESULT = frozenset({"capture", "overlay", "pages", "sr.dcm", "submission.csv", "findings.json"})
+RESULT = frozenset(
+    {
+        "capture", "overlay", "pages", "sr.dcm", "pdf.dcm", "ko.dcm",
+        "submission.csv", "findings.json", "fhir.json",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -261,8 +266,7 @@ def write(
     Returns
     -------
     list of Path
-        The DICOM objects in delivery order: captures, overlays, then the report whose
-        references they resolve.
+        The DICOM objects in delivery order: captures, overlays, then what refers to them.
 
     Raises
     ------
@@ -288,7 +292,12 @@ def write(
         overlay.save_as(draft / f"overlay/{number:02d}.dcm", enforce_file_format=True)
     for name, page in built.pages.items():
         page.save(draft / f"pages/{name}.png")
-    built.report.save_as(draft / "sr.dcm", enforce_file_format=True)
+    single = {"pdf": built.document, "sr": built.report, "ko": built.key_objects}
+    for name, made in single.items():
+        if made is not None:
+            made.save_as(draft / f"{name}.dcm", enforce_file_format=True)
+    if built.fhir is not None:
+        (draft / "fhir.json").write_text(json.dumps(built.fhir, indent=1), "utf-8")
     (draft / "submission.csv").write_text(results.submission(findings), "utf-8")
     (draft / "findings.json").write_text(json.dumps(findings.to_json(), indent=1), "utf-8")
     if folder.exists():
@@ -311,7 +320,7 @@ def delivery_order(folder: Path) -> list[Path]:
     return [
         *sorted((folder / "capture").glob("*.dcm")),
         *sorted((folder / "overlay").glob("*.dcm")),
-        folder / "sr.dcm",
+        *(path for name in ("pdf", "sr", "ko") if (path := folder / f"{name}.dcm").is_file()),
     ]
 
 

@@ -55,3 +55,6 @@ class Report(Section):
     capture_modality: Literal["OT", "MR"] = "OT"
     series_number: Annotated[int, Field(ge=1, le=99000)] = 9901
     institution: Annotated[str, Field(max_length=64)] = ""
+    key_objects: bool = False
+    pdf: bool = False
+    fhir: Literal["off", "r4", "r5"] = "off"

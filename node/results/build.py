@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
+from typing import Any
 
 from PIL import Image
 from pydicom.dataset import Dataset
 
 from node.config import Report
 from node.results.capture import make_captures
+from node.results.document import make_document
+from node.results.fhir import make_bundle
 from node.results.heading import Heading, heading
+from node.results.keys import make_key_objects
 from node.results.overlay import make_overlays
 from node.results.pages import make_pages
 from node.results.report import UNCALIBRATED, make_report
@@ -33,17 +37,26 @@ class ResultSet:
         GSPS, one for each source series with a moderate or severe finding.
     pages : dict of name to 1024 x 1024 RGB image
         ``summary`` and the levels' names; the captures' pixels.
+    document, key_objects : Dataset or None
+        Encapsulated PDF and Key Object Selection, where the settings want them.
+    fhir : dict or None
+        The report as a FHIR Bundle, where the settings want it.
     """
 
     report: Dataset
     captures: list[Dataset]
     overlays: list[Dataset]
     pages: dict[str, Image.Image]
+    document: Dataset | None = None
+    key_objects: Dataset | None = None
+    fhir: dict[str, Any] | None = None
 
     @property
     def objects(self) -> list[Dataset]:
         """All DICOM objects in the order of delivery: references resolve on arrival."""
-        return [*self.captures, *self.overlays, self.report]
+        documents = [self.document] if self.document else []
+        selections = [self.key_objects] if self.key_objects else []
+        return [*self.captures, *self.overlays, *documents, self.report, *selections]
 
 
 def build(
@@ -87,13 +100,18 @@ def build(
     pages = make_pages(findings, volumes, headers)
     captures = make_captures(common, pages)
     by_level = {level: captures[level.value] for level in Level if level.value in captures}
+    report = make_report(
+        common, by_level, calibration=calibration, predecessor=_predecessor(common, earlier)
+    )
+    images, shots = {name: page.image for name, page in pages.items()}, list(captures.values())
     return ResultSet(
-        report=make_report(
-            common, by_level, calibration=calibration, predecessor=_predecessor(common, earlier)
-        ),
-        captures=list(captures.values()),
+        report=report,
+        captures=shots,
         overlays=make_overlays(common, volumes) if settings.overlays else [],
-        pages={name: page.image for name, page in pages.items()},
+        pages=images,
+        document=make_document(common, [*images.values()], shots) if settings.pdf else None,
+        key_objects=make_key_objects(common, shots) if settings.key_objects else None,
+        fhir=None if settings.fhir == "off" else make_bundle(common, report, settings.fhir),
     )
 
 

@@ -16,6 +16,8 @@ from highdicom.sr import CodedConcept
 from node.spine.anatomy import ConditionGroup, Grade, Level, Side
 
 PRIVATE_SCHEME = "99LSPINEAI"
+#: For systems that name coding schemes by OID; of a UUID (PS3.5 B.2), never changed.
+PRIVATE_SCHEME_UID = "2.25.8618838026099525093550660896991893891"
 
 _SITES = {
     ConditionGroup.CANAL: "Vertebral canal",
@@ -100,6 +102,7 @@ def private_scheme() -> CodingSchemeIdentificationItem:
     """Return the identification of the private coding scheme (SR-17)."""
     return CodingSchemeIdentificationItem(
         designator=PRIVATE_SCHEME,
+        uid=PRIVATE_SCHEME_UID,
         name="lumbar-node lumbar spine AI concepts",
         version="1",
         responsible_organization="lumbar-node project",

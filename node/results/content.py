@@ -38,7 +38,7 @@ def content_tree(
     evaluations = filled(container("Qualitative Evaluations", CONTAINS), [summary])
     items: list[ContentItem] = [
         coded(LANGUAGE, code("English (United States)"), MODIFIER),
-        *_observer(heading),
+        *observer(heading),
         coded("Procedure reported", _procedure(heading), MODIFIER),
     ]
     if reported:
@@ -60,7 +60,7 @@ def _library(heading: Heading, reported: Sequence[Finding]) -> ContainerContentI
     return filled(container("Image Library", CONTAINS), [group])
 
 
-def _observer(heading: Heading) -> list[ContentItem]:
+def observer(heading: Heading) -> list[ContentItem]:
     """Return TID 1002 and 1004: the observer is a device, this node."""
     identity = heading.identity
     return [

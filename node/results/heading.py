@@ -190,7 +190,7 @@ def heading(
         instances=tuple(sorted(used or headers)),
         models=findings.models,
         node_version=findings.node_version,
-        settings=settings.model_dump_json(),
+        settings=settings.model_dump_json(exclude={"pdf", "key_objects", "fhir"}),
         refusal="" if findings.models else "; ".join(findings.reasons),
     )
     return Heading(

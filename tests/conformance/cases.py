@@ -19,6 +19,7 @@ from tests.results_study import MODELS, PATIENT, SmallStudy, small_study
 #: Report settings by the name of the case.
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
+    "everything": {"key_objects": True, "pdf": True, "fhir": "r5"},
     "strict": {"region_copy_under_num": False},
     "comprehensive": {"sop_class": "comprehensive", "institution": "Somewhere General"},
     "abnormal": {"groups": "abnormal", "capture_modality": "MR"},
@@ -95,6 +96,8 @@ def make_case(kind: str, phantom: PhantomStudy, folder: Path) -> Case:
 
 
 def _study(kind: str, phantom: PhantomStudy) -> SmallStudy:
+    if kind == "everything":
+        return small_study()
     if kind == "enhanced":
         return small_study(is_enhanced=True)
     if kind == "bare headers":

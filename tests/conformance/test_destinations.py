@@ -8,11 +8,14 @@ from typing import Any
 
 import pydicom
 import pytest
+import requests
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
     EnhancedSRStorage,
     GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
 )
 from pynetdicom import AE, evt
@@ -29,7 +32,11 @@ from tests.results_study import small_study
 from tests.waiting import free_port, wait_for
 
 CAPTURE, OVERLAY = "SecondaryCaptureImageStorage", "GrayscaleSoftcopyPresentationStateStorage"
-OVERLAYS_LEFT_OUT = "left out, not accepted: Grayscale Softcopy Presentation State (3 objects)"
+KEYS, PDF = "KeyObjectSelectionDocumentStorage", "EncapsulatedPDFStorage"
+LEFT_OUT = (
+    "left out, not accepted: Grayscale Softcopy Presentation State (3 objects), "
+    "Encapsulated PDF (1 object), "
+)
 
 PROFILE = """\
 [[TransferSyntaxes]]
@@ -47,11 +54,13 @@ PresentationContexts = Some
 #: What DCMTK's storescp is told to accept, the classes that arrive, and what the node tells.
 DESTINATIONS = {
     "everything": (
-        [CAPTURE, OVERLAY, "Comprehensive3DSRStorage", "ComprehensiveSRStorage"],
+        [CAPTURE, OVERLAY, KEYS, PDF, "Comprehensive3DSRStorage", "ComprehensiveSRStorage"],
         {
             SecondaryCaptureImageStorage,
             GrayscaleSoftcopyPresentationStateStorage,
+            EncapsulatedPDFStorage,
             Comprehensive3DSRStorage,
+            KeyObjectSelectionDocumentStorage,
         },
         "",
     ),
@@ -59,27 +68,32 @@ DESTINATIONS = {
         [CAPTURE, "EnhancedSRStorage", "ComprehensiveSRStorage", "BasicTextSRStorage"],
         {SecondaryCaptureImageStorage, ComprehensiveSRStorage},
         "report sent as Comprehensive SR, since Comprehensive 3D SR is not accepted; "
-        + OVERLAYS_LEFT_OUT,
+        + LEFT_OUT
+        + "Key Object Selection Document (1 object)",
     ),
     "an old PACS": (
-        [CAPTURE, OVERLAY, "EnhancedSRStorage"],
+        [CAPTURE, OVERLAY, PDF, "EnhancedSRStorage"],
         {
             SecondaryCaptureImageStorage,
             GrayscaleSoftcopyPresentationStateStorage,
+            EncapsulatedPDFStorage,
             EnhancedSRStorage,
         },
-        "report sent as Enhanced SR, since Comprehensive 3D SR is not accepted",
+        "report sent as Enhanced SR, since Comprehensive 3D SR is not accepted; "
+        "left out, not accepted: Key Object Selection Document (1 object)",
     ),
     "images only": (
         [CAPTURE, "MRImageStorage", "BasicTextSRStorage"],
         {SecondaryCaptureImageStorage},
-        OVERLAYS_LEFT_OUT + ", Comprehensive 3D SR or Comprehensive SR or Enhanced SR (1 object)",
+        LEFT_OUT + "Comprehensive 3D SR or Comprehensive SR or Enhanced SR (1 object), "
+        "Key Object Selection Document (1 object)",
     ),
     "a store of reports": (
         ["Comprehensive3DSRStorage"],
         {Comprehensive3DSRStorage},
         "left out, not accepted: Secondary Capture Image (6 objects), "
-        "Grayscale Softcopy Presentation State (3 objects)",
+        "Grayscale Softcopy Presentation State (3 objects), Encapsulated PDF (1 object), "
+        "Key Object Selection Document (1 object)",
     ),
 }
 
@@ -87,7 +101,7 @@ DESTINATIONS = {
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A small study's results as files."""
-    return saved("default", small_study(), tmp_path_factory.mktemp("results"))
+    return saved("everything", small_study(), tmp_path_factory.mktemp("results"))
 
 
 @contextmanager
@@ -169,7 +183,7 @@ def test_pynetdicom_that_accepts_first_and_then_refuses_gets_the_next_class(
         ae.shutdown()
 
     assert told == "report sent as Comprehensive SR, since Comprehensive 3D SR is not accepted"
-    assert arrived[-1] == ComprehensiveSRStorage
+    assert arrived[-2:] == [ComprehensiveSRStorage, KeyObjectSelectionDocumentStorage]
     assert len(arrived) == len(results.files)
     assert len(associations) == 1
 
@@ -182,3 +196,9 @@ def test_orthanc_takes_everything_as_it_was_made(results: Case, orthanc: Orthanc
 
     assert deliver(results.files, destination, "NODE") == ""
     assert set(orthanc.files()) == {str(o.SOPInstanceUID) for o in results.built.objects}
+    assert results.built.document is not None
+    found = requests.post(
+        f"{orthanc.url}/tools/lookup", data=results.built.document.SOPInstanceUID, timeout=20
+    )
+    served = requests.get(f"{orthanc.url}{found.json()[0]['Path']}/pdf", timeout=20).content
+    assert served == results.built.document.EncapsulatedDocument.rstrip(b"\0")
