@@ -11,14 +11,16 @@ from typing import Any
 from node import __version__
 from node.analysis import delivery_order, ending
 from node.asking import Asking
+from node.audit import Trail
 from node.config import Config, OrthancPeer
 from node.delivery import deliver
 from node.dicom import orthanc
+from node.dicom.audit import Event
 from node.dicom.counting import count_images
 from node.dicom.intake import Intake, read_row
 from node.dicom.limits import check_file
 from node.dicom.listener import Listener
-from node.errors import DeliveryRefused, Misconfigured
+from node.errors import DeliveryRefused, LumbarError, Misconfigured
 from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Worker
 from node.notice import ORTHANC, Notices
@@ -30,6 +32,7 @@ from node.storage.archive import Archive
 from node.storage.index import DeliveryRow, Index, StudyRow
 from node.storage.quarantine import Quarantine
 from node.study import StudyStory
+from node.syslog import Forwarder
 from node.watch import EVERY, Watcher
 from node.web.parts import Held
 
@@ -56,6 +59,12 @@ class Node:
             study_of=self.index.study,
             peer_of=self._peer,
             review_of=lambda study_uid: f"{config.web.address}/studies/{study_uid}",
+        )
+        self.trail = Trail(config.data_dir / "audit", config.audit, config.listen.ae_title)
+        self._forwarder = (
+            Forwarder(config.data_dir / "audit", config.audit, config.tls)
+            if config.audit.syslog_host
+            else None
         )
         self.quarantine = Quarantine(config.data_dir / "quarantine", config.quarantine.max_mb)
         self.listener = Listener(
@@ -93,6 +102,9 @@ class Node:
 
     def start(self, *, listen: bool, work: bool) -> None:
         """Start the roles of this process; the web role is served by the caller."""
+        self.trail.start()
+        if self._forwarder:
+            self._forwarder.start()
         if work:
             self._worker = Worker(
                 self.config.jobs_url, self._queues(), lease_s=self.config.work.lease_s
@@ -110,6 +122,9 @@ class Node:
         self.listener.stop()
         if self._worker:
             self._worker.stop()
+        self.trail.stop()
+        if self._forwarder:
+            self._forwarder.stop()
         self.desk.close()
         self.index.close()
 
@@ -216,6 +231,22 @@ class Node:
         return [*back, *(d.name for d in self.config.destinations)]
 
     def _send(self, name: str, files: Sequence[Path]) -> str:
+        """Deliver results to a destination, and record in the audit trail that they left."""
+        try:
+            told = self._deliver(name, files)
+        except LumbarError as error:
+            self._record_sent(name, files, failure=str(error))
+            raise
+        self._record_sent(name, files)
+        return told
+
+    def _record_sent(self, name: str, files: Sequence[Path], failure: str = "") -> None:
+        host = next((d.host for d in self.config.destinations if d.name == name), "")
+        for path in files:
+            held = _result(path)
+            self.trail.note(Event("sent", name, host, held.study_uid, failure), held.sop_class_uid)
+
+    def _deliver(self, name: str, files: Sequence[Path]) -> str:
         if name.startswith(ORTHANC):
             peer = self._peer(name.removeprefix(ORTHANC))
             orthanc.push(peer, files, self.config.listen.ae_title)

@@ -52,7 +52,7 @@ def _run(settings: Config, *, listen: bool, work: bool, web: bool) -> None:
     try:
         if web:
             uvicorn.run(
-                create_app(node, settings.web),
+                create_app(node, settings.web, node.trail.note),
                 host=settings.web.bind,
                 port=settings.web.port,
                 log_level="warning",

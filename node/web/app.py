@@ -20,6 +20,7 @@ from node.errors import Rejected, RetryLater
 from node.results.wording import DISCLAIMER
 from node.web import view
 from node.web.access import Access
+from node.web.audited import Note, auditing
 from node.web.dicomweb.holdings import PATH
 from node.web.dicomweb.service import create_service
 from node.web.ohif import viewer_link, viewer_pages
@@ -41,7 +42,7 @@ SECURITY_HEADERS = {
 OrthancID = Annotated[str, InPath(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{8}){4}$")]
 
 
-def create_app(parts: WebParts, settings: Web) -> FastAPI:
+def create_app(parts: WebParts, settings: Web, note: Note | None = None) -> FastAPI:
     """Build the application.
 
     Parameters
@@ -50,6 +51,8 @@ def create_app(parts: WebParts, settings: Web) -> FastAPI:
     settings : Web
         With a ``token_file``, its contents are the bearer token that every POST and everything
         under ``/dicom-web`` has to carry.
+    note : callable, optional
+        Records, in the audit trail, who read what and who was turned away.
 
     Raises
     ------
@@ -67,6 +70,8 @@ def create_app(parts: WebParts, settings: Web) -> FastAPI:
     if settings.viewer_dir is not None:
         app.include_router(viewer_pages(settings.viewer_dir))  # the last: it answers every path
     app.middleware("http")(_with_security_headers)
+    if note is not None:
+        app.middleware("http")(auditing(note))
     app.add_exception_handler(Rejected, _answer_with(422))
     app.add_exception_handler(RetryLater, _answer_with(503))
     return app
