@@ -68,7 +68,13 @@ class Node:
         )
         self.quarantine = Quarantine(config.data_dir / "quarantine", config.quarantine.max_mb)
         self.listener = Listener(
-            config.listen, self.archive, self.index, config.sources, self.quarantine
+            config.listen,
+            self.archive,
+            self.index,
+            config.sources,
+            self.quarantine,
+            tls=config.tls,
+            note=self.trail.note,
         )
         self.watcher = Watcher(
             times=config.complete,
@@ -89,7 +95,13 @@ class Node:
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
             send=self._send,
         )
-        self.intake = Intake(self.archive, self.index, config.listen.max_object_mb, self.quarantine)
+        self.intake = Intake(
+            self.archive,
+            self.index,
+            config.listen.max_object_mb,
+            self.quarantine,
+            self.trail.note,
+        )
         self.pull = Pull(
             desk=self.desk,
             rules=config.deliver,

@@ -17,7 +17,8 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
-from node.config import Listen, Source
+from node.config import Listen, Source, Tls
+from node.dicom.audit import Note
 from node.dicom.intake import read_row
 from node.dicom.limits import check
 from node.dicom.listener import Listener
@@ -51,7 +52,13 @@ class Node:
 
 
 @contextmanager
-def listening(root: Path, sources: Sequence[Source] = (), **settings: Any) -> Iterator[Node]:
+def listening(
+    root: Path,
+    sources: Sequence[Source] = (),
+    tls: Tls | None = None,
+    note: Note = lambda *_: None,
+    **settings: Any,
+) -> Iterator[Node]:
     """Run a listener on a free port; keyword arguments are settings of `config.Listen`.
 
     Its acceptor runs in this process unless ``processes`` says otherwise.
@@ -61,7 +68,7 @@ def listening(root: Path, sources: Sequence[Source] = (), **settings: Any) -> It
     index = Index(f"sqlite:///{root}/index.sqlite")
     index.rebuild(archive.iterate(), read_row)  # as a node does when it starts
     quarantine = Quarantine(root / "quarantine", 64)
-    listener = Listener(options, archive, index, sources, quarantine)
+    listener = Listener(options, archive, index, sources, quarantine, tls=tls, note=note)
     listener.start()
     try:
         yield Node(listener, archive, index, root, options.port, quarantine)

@@ -12,13 +12,14 @@ import itertools
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
 from multiprocessing.connection import Connection
 
-from node.config import Listen
-from node.dicom import pdu
+from node.config import Listen, Tls
+from node.dicom import pdu, tls
 from node.dicom.association import Association
 from node.dicom.intake import Custody
 from node.dicom.line import Line, Page, RemoteLine
@@ -28,6 +29,7 @@ STOP_WAIT_S = 5.0
 #: Errors of accept() that say nothing about the listening socket: given up while it waited, and
 #: no file descriptor or memory left.
 _PASSING = {errno.ECONNABORTED, errno.EPROTO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_HANDSHAKE_S = 10.0  # for all of TLS's
 _WITHOUT_REQUEST = 64  # connections beyond max_associations that may be open, not yet refused
 
 
@@ -43,15 +45,23 @@ class Acceptor:
         Where instances go.
     line : Line
         To the books.
+    secured : ssl.SSLContext, optional
+        What every connection has to speak; none: no TLS.
     """
 
     def __init__(
-        self, listening: socket.socket, settings: Listen, custody: Custody, line: Line
+        self,
+        listening: socket.socket,
+        settings: Listen,
+        custody: Custody,
+        line: Line,
+        secured: ssl.SSLContext | None = None,
     ) -> None:
         self._listening = listening
         self._settings = settings
         self._custody = custody
         self._line = line
+        self._secured = secured
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._wires: dict[Wire, threading.Thread] = {}
@@ -83,10 +93,24 @@ class Acceptor:
     def _associate(self, wire: Wire, address: str) -> None:
         page = Page(self._line, next(self._numbers))
         try:
-            Association(wire, address, self._settings, self._custody, page).run()
+            if self._secure(wire, address, page):
+                Association(wire, address, self._settings, self._custody, page).run()
         finally:
             with self._lock:
                 del self._wires[wire]
+
+    def _secure(self, wire: Wire, address: str, page: Page) -> bool:
+        """Agree on TLS where it is wanted; say whether the connection may go on."""
+        if self._secured is None:
+            return True
+        try:
+            wire.secure(self._secured, min(_HANDSHAKE_S, self._settings.network_timeout_s))
+        except OSError as error:
+            if not isinstance(error, ssl.SSLEOFError):  # that is a mere probe of the port
+                page.turned_away(address, tls.in_words(error))
+            wire.close()
+            return False
+        return True
 
     def _end(self) -> None:
         """Give open associations a few seconds to finish, then abort them."""
@@ -106,9 +130,15 @@ def main(listening: int, line: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the listener's process says when to end
     connection = Connection(line)
-    settings, custody = connection.recv()
+    settings, custody, files = connection.recv()
     books = RemoteLine(connection, hung_up=lambda: os._exit(1))
-    Acceptor(socket.socket(fileno=listening), settings, custody, books).run()
+    secured = context_of(files)
+    Acceptor(socket.socket(fileno=listening), settings, custody, books, secured).run()
+
+
+def context_of(settings: Tls) -> ssl.SSLContext | None:
+    """Return what the listener's connections have to speak, if they have to."""
+    return tls.server_context(settings) if settings.listen else None
 
 
 if __name__ == "__main__":

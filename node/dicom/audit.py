@@ -6,7 +6,7 @@ patients' names and identifiers.
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -61,6 +61,10 @@ class Event:
     def is_alert(self) -> bool:
         """Whether a person should look at it soon."""
         return self.kind == "refused"
+
+
+#: Takes an event, and the SOP class it was about.
+Note = Callable[[Event, str], None]
 
 
 def message(event: Event, when: datetime, counts: Mapping[str, int], ae_title: str) -> str:

@@ -18,6 +18,7 @@ import structlog
 
 from node.dicom import pdu
 from node.dicom.admission import Gate, Refusal
+from node.dicom.audit import Event, Note
 from node.dicom.intake import Register
 from node.spine.instances import InstanceRow
 
@@ -73,12 +74,17 @@ class Books:
         Who may enter.
     register : intake.Register
         Where rows go.
+    note : callable, optional
+        Records, in the audit trail, an event and the SOP class it was about.
     """
 
-    def __init__(self, max_associations: int, gate: Gate, register: Register) -> None:
+    def __init__(
+        self, max_associations: int, gate: Gate, register: Register, note: Note = lambda *_: None
+    ) -> None:
         self._max_associations = max_associations
         self._gate = gate
         self._register = register
+        self._note = note
         self._lock = threading.Lock()
         self._open: dict[Key, _Open] = {}
         self._counts: Counter[str] = Counter()
@@ -124,14 +130,23 @@ class Books:
             if refusal is None:
                 self._open[key] = _Open(peer)
                 return None
-        log.warning("association refused", why=refusal.why, **_who(peer))
+        self._turn_away(peer, refusal.why)
         return refusal
+
+    def turned_away(self, key: Key, address: str, why: str) -> None:  # noqa: ARG002
+        """Log a peer that did not get as far as a request."""
+        self._turn_away(Peer(address), why)
 
     def stored(self, key: Key, row: InstanceRow) -> None:
         """Enter an instance that is durable."""
         with self._lock:
-            self._open[key].studies.add(row.study_uid)
+            one = self._open[key]
+            one.studies.add(row.study_uid)
         self._queue.put((key, row))
+        peer = one.peer
+        self._note(
+            Event("received", peer.calling_ae, peer.address, row.study_uid), row.sop_class_uid
+        )
 
     def ignored(self, key: Key) -> None:  # noqa: ARG002 - the others need it
         """Count an instance that nobody keeps."""
@@ -167,6 +182,10 @@ class Books:
             keys = [key for key in self._open if key[0] == acceptor]
         for key in keys:
             self.closed(key)
+
+    def _turn_away(self, peer: Peer, why: str) -> None:
+        log.warning("association refused", why=why, **_who(peer))
+        self._note(Event("refused", peer.calling_ae, peer.address, failure=why), "")
 
     def _peer(self, key: Key) -> Peer:
         with self._lock:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import structlog
 
+from node.dicom.audit import Event, Note
 from node.dicom.limits import (
     InstanceFacts,
     announced,
@@ -227,6 +228,8 @@ class Intake(Custody):
         Largest instance (MiB) that is taken.
     quarantine : Quarantine, optional
         Gets what is refused, and what came under a UID that other contents have.
+    note : callable, optional
+        Records, in the audit trail, an event and the SOP class it was about.
     """
 
     def __init__(
@@ -235,8 +238,10 @@ class Intake(Custody):
         index: Index,
         max_object_mb: int,
         quarantine: Quarantine | None = None,
+        note: Note = lambda *_: None,
     ) -> None:
         super().__init__(archive, max_object_mb, quarantine)
+        self._note = note
         self._register = Register(archive, index, quarantine)
 
     def finish(
@@ -245,6 +250,7 @@ class Intake(Custody):
         """Keep a completely written file as `keep` does, and index it."""
         row = self.keep(file, source, study_uid)
         (outcome,) = self._register.enter([row])
+        self._note(Event("received", source, "", row.study_uid), row.sop_class_uid)
         return row, outcome
 
     def receive(self, part10: bytes, source: str) -> tuple[InstanceRow, Outcome]:

@@ -42,6 +42,10 @@ class Page:
         refusal: Refusal | None = self._line.ask("opened", self._number, peer)
         return refusal
 
+    def turned_away(self, address: str, why: str) -> None:
+        """Log a peer that did not get as far as a request."""
+        self._line.tell("turned_away", self._number, address, why)
+
     def stored(self, row: InstanceRow) -> None:
         """Enter an instance that is durable."""
         self._line.tell("stored", self._number, row)

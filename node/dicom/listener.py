@@ -16,9 +16,10 @@ from multiprocessing import Pipe
 
 import structlog
 
-from node.config import Listen, Source
-from node.dicom.acceptor import STOP_WAIT_S, Acceptor
+from node.config import Listen, Source, Tls
+from node.dicom.acceptor import STOP_WAIT_S, Acceptor, context_of
 from node.dicom.admission import Gate
+from node.dicom.audit import Note
 from node.dicom.books import Books
 from node.dicom.intake import Archive, Custody, Index, Quarantine, Register
 from node.dicom.line import LocalLine, attend
@@ -43,6 +44,10 @@ class Listener:
         Where its senders may come from.
     quarantine : intake.Quarantine, optional
         Where refused instances go.
+    tls : config.Tls, optional
+        Whether peers have to speak TLS, and its files.
+    note : callable, optional
+        Records events in the audit trail; see `Books`.
     """
 
     def __init__(
@@ -52,11 +57,15 @@ class Listener:
         index: Index,
         sources: Sequence[Source] = (),
         quarantine: Quarantine | None = None,
+        *,
+        tls: Tls | None = None,
+        note: Note = lambda *_: None,
     ) -> None:
         self._settings = settings
+        self._tls = tls or Tls()
         self._custody = Custody(archive, settings.max_object_mb, quarantine)
         register = Register(archive, index, quarantine)
-        self._books = Books(settings.max_associations, Gate(settings, sources), register)
+        self._books = Books(settings.max_associations, Gate(settings, sources), register, note)
         self._socket: socket.socket | None = None
         self._threads: list[threading.Thread] = []
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -89,8 +98,9 @@ class Listener:
         Raises
         ------
         Misconfigured
-            When the address cannot be used.
+            When the address, or a file for TLS, cannot be used.
         """
+        context_of(self._tls)  # a mistake in its files is told here, not by each acceptor
         try:
             family = socket.AF_INET6 if ":" in self._settings.bind else socket.AF_INET
             self._socket = socket.create_server(
@@ -109,7 +119,13 @@ class Listener:
         self._threads = [threading.Thread(target=w, name="acceptor", daemon=True) for w in works]
         for thread in self._threads:
             thread.start()
-        log.info("listening", bind=self.address[0], port=self.address[1], processes=count)
+        log.info(
+            "listening",
+            bind=self.address[0],
+            port=self.address[1],
+            processes=count,
+            tls=self._tls.listen,
+        )
 
     def stop(self) -> None:
         """Stop listening; open associations get a few seconds to finish, then are aborted."""
@@ -132,7 +148,8 @@ class Listener:
 
     def _accept_here(self, listening: socket.socket) -> None:
         """Run an acceptor in this process."""
-        Acceptor(listening, self._settings, self._custody, LocalLine(self._books)).run()
+        line, secured = LocalLine(self._books), context_of(self._tls)
+        Acceptor(listening, self._settings, self._custody, line, secured).run()
 
     def _keep_acceptor(self, number: int) -> None:
         """Run an acceptor as a process, and another one when it has died."""
@@ -148,7 +165,7 @@ class Listener:
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 )
                 theirs.close()
-                ours.send((self._settings, self._custody))
+                ours.send((self._settings, self._custody, self._tls))
                 attend(ours, self._books, number)
             status = self._processes.pop(number).wait()
             if self._socket is not None:

@@ -4,7 +4,6 @@ TLS 1.2 with the cipher suites below, or TLS 1.3; nothing older, also when a pee
 come from files and are never logged. Peers are known by the certificate authority in ``ca_file``.
 """
 
-import socket
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,33 +81,6 @@ def client_context(settings: Tls) -> Context:
         As `server_context`.
     """
     return _context(ssl.PROTOCOL_TLS_CLIENT, settings)
-
-
-def shake_hands(connection: socket.socket, context: Context, timeout_s: float) -> ssl.SSLSocket:
-    """Wrap an accepted connection; to be called on its own thread, since the peer may be slow.
-
-    Parameters
-    ----------
-    connection : socket
-        Owned by the result; closed on failure.
-    context : Context
-        From `server_context`.
-    timeout_s : float
-        How long (s) the peer may be silent.
-
-    Raises
-    ------
-    OSError
-        Nothing came of it; `in_words` tells why.
-    """
-    connection.settimeout(timeout_s)
-    secured = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-    try:
-        secured.do_handshake()
-    except OSError:
-        secured.close()
-        raise
-    return secured
 
 
 def in_words(error: OSError) -> str:

@@ -27,7 +27,7 @@ class Silence(OSError):  # noqa: N818 - what happened
 
 
 class Wire:
-    """One TCP (or TLS) connection.
+    """One TCP connection, over TLS once it is secured.
 
     Parameters
     ----------
@@ -39,13 +39,28 @@ class Wire:
 
     def __init__(self, connection: socket.socket, timeout_s: float) -> None:
         self._connection = connection
-        self._is_tls = isinstance(connection, ssl.SSLSocket)
-        self._all = 0 if self._is_tls else socket.MSG_WAITALL  # TLS takes no flags
+        self._is_tls = False
+        self._all = int(socket.MSG_WAITALL)  # not over TLS, which takes no flags
         self._ahead = bytearray(_AHEAD)
         self._start = self._end = 0
         self._deadline = float("inf")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.limit(timeout_s)
+
+    def secure(self, context: ssl.SSLContext, timeout_s: float) -> None:
+        """Go over to TLS, as the server; to be called on a thread that may wait for the peer.
+
+        Raises
+        ------
+        OSError
+            The peer cannot or may not; `node.dicom.tls.in_words` tells why.
+        """
+        secured = context.wrap_socket(
+            self._connection, server_side=True, do_handshake_on_connect=False
+        )
+        self._connection, self._is_tls, self._all = secured, True, 0
+        self.limit(timeout_s)  # of the whole handshake: Python counts it as one read
+        secured.do_handshake()
 
     def limit(self, timeout_s: float, *, in_all: bool = False) -> None:
         """Set how long (s) the peer may be silent; ``in_all``: and how long all reads may take."""
