@@ -80,10 +80,11 @@ def load_volume(
             continue
         is_inverted = Attributes(header).text("PhotometricInterpretation") == "MONOCHROME1"
         (inverted if is_inverted else bright).extend(decoded)
-    if inverted:
-        # One value for the whole series, so that its slices keep the same scale.
-        brightest = max(float(s.pixels.max()) for s in inverted)
-        bright += [replace(s, pixels=brightest - s.pixels) for s in inverted]
+    # One value for a whole series, so that its slices keep the same scale.
+    brightest: dict[str, float] = {}
+    for s in inverted:
+        brightest[s.series_uid] = max(brightest.get(s.series_uid, -np.inf), float(s.pixels.max()))
+    bright += [replace(s, pixels=brightest[s.series_uid] - s.pixels) for s in inverted]
     return ordered(role, candidate.series_uid, candidate.frame_of_reference_uid, bright)
 
 
@@ -101,7 +102,9 @@ def _slices(
             pixels = _modality_values(stored, attributes[frame.frame_number])
             if frame.plane is None or pixels.shape != (frame.plane.rows, frame.plane.columns):
                 raise InvalidInstance(f"the pixels have the shape {pixels.shape}")
-            yield Slice(frame.plane, pixels, frame.sop_instance_uid, frame.frame_number)
+            yield Slice(
+                frame.plane, pixels, frame.sop_instance_uid, frame.frame_number, frame.series_uid
+            )
     except InvalidInstance as error:
         raise InvalidInstance(
             f"{path.name}: the pixels ({syntax.name}) cannot be decoded: {error}"

@@ -77,6 +77,7 @@ def instance_facts(header: Dataset) -> SeriesFacts:
 
 def _frames(header: Dataset) -> Iterator[FrameFacts]:
     uid = Attributes(header).text("SOPInstanceUID")
+    series_uid = Attributes(header).text("SeriesInstanceUID")
     for number, frame in frame_attributes(header):
         plane, problem = _plane(frame, number)
         yield FrameFacts(
@@ -91,6 +92,7 @@ def _frames(header: Dataset) -> Iterator[FrameFacts]:
             acquisition_number=_first(frame, "FrameAcquisitionNumber", "AcquisitionNumber"),
             temporal_position=_first(frame, "TemporalPositionIndex", "TemporalPositionIdentifier"),
             acquired=_acquired(frame),
+            series_uid=series_uid,
         )
 
 

@@ -79,7 +79,7 @@ def brightness(pixels: Image, window: tuple[float, float]) -> Image:
 def canonical(volume: Volume) -> Stack:
     """Resample every slice of a volume onto its role's view, centred on the slice's own middle."""
     view = view_of(volume.role)
-    window = volume.window()
+    windows = volume.windows()
     planes = tuple(
         grid(
             s.plane,
@@ -92,7 +92,7 @@ def canonical(volume: Volume) -> Stack:
     )
     images = np.stack(
         [
-            sample(brightness(s.pixels, window), s.plane, plane)
+            sample(brightness(s.pixels, windows[volume.series_of(s)]), s.plane, plane)
             for s, plane in zip(volume.slices, planes, strict=True)
         ]
     )

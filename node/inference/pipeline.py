@@ -245,6 +245,7 @@ def _locate(
         warnings = (*warnings, safety.NAMING_WARNING)
     return replace(
         finding,
+        series_uid=volume.series_of(at),
         sop_instance_uid=at.sop_instance_uid,
         frame_number=at.frame_number,
         column=column,

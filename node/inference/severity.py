@@ -53,7 +53,8 @@ def prepare(
 
     The patient's right is shown as if it were the left, so that one network learns both: axial
     crops are mirrored, sagittal crops get their slices in reverse order (medial to lateral).
-    Where the neighbour is missing or belongs to another stack, the nearer slice is repeated.
+    Where the neighbour is missing or belongs to another stack or series, the nearer slice is
+    repeated.
     """
     view = view_of(volume.role)
     layers: list[Array] = [np.empty(0, dtype=np.float32)] * (2 * reach + 1)
@@ -81,6 +82,8 @@ def _neighbour(volume: Volume, spot: Spot, step: int) -> int | None:
     index = spot.index + step
     if not 0 <= index < len(volume.slices):
         return None
+    if volume.series_of(volume.slices[index]) != volume.series_of(volume.slices[spot.index]):
+        return None
     here, there = volume.slices[spot.index].plane, volume.slices[index].plane
     gap = abs(there.distance(spot.point) - here.distance(spot.point))
     usual = min(volume.spacing(), USUAL_MM)
@@ -93,8 +96,13 @@ def grade(
     """Return calibrated probabilities for every spot, from one batched run."""
     if not spots:
         return []
-    window = volume.window()
-    crops = np.stack([prepare(volume, window, spot) for spot in spots])
+    windows = volume.windows()
+    crops = np.stack(
+        [
+            prepare(volume, windows[volume.series_of(volume.slices[spot.index])], spot)
+            for spot in spots
+        ]
+    )
     probabilities: NDArray[np.float64] = store.run(
         f"severity_{group.short}", {"crops": crops}
     ).astype(np.float64)

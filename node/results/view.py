@@ -62,7 +62,9 @@ def view(volume: Volume, shown: Slice, *, centre: Vector, mm: float, size: tuple
     plane = grid(shown.plane, centre=centre, right=right, spacing=mm, shape=(height, width))
     plane = _moved_inside(plane, shown.plane)
     values = _resampled(shown, plane)
-    return View(Image.fromarray(_eight_bit(values, volume)), plane, shown)
+    return View(
+        Image.fromarray(_eight_bit(values, volume.window(volume.series_of(shown)))), plane, shown
+    )
 
 
 def whole(volume: Volume, shown: Slice, size: tuple[int, int]) -> View:
@@ -149,13 +151,13 @@ def _resampled(shown: Slice, plane: Plane) -> NDArray[np.float32]:
     return values if is_upright else values.T
 
 
-def _eight_bit(values: NDArray[np.float32], volume: Volume) -> NDArray[np.uint8]:
-    """Window the frame: black where the volume is, white at the frame's own brightest structure.
+def _eight_bit(values: NDArray[np.float32], window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Window the frame: black where the series is, white at the frame's own brightest structure.
 
-    White follows the frame, since a window for the whole volume (skin fat, coil flare) drowns the
-    roots in the fluid; it stays within a factor of the volume's, so that noise is not stretched.
+    White follows the frame, since a window for the whole series (skin fat, coil flare) drowns the
+    roots in the fluid; it stays within a factor of the series', so that noise is not stretched.
     """
-    low, high = volume.window()
+    low, high = window
     white = low + np.clip(
         float(np.percentile(values, 99.6)) - low, 0.5 * (high - low), 1.6 * (high - low)
     )

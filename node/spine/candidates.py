@@ -167,11 +167,11 @@ def _layout(group: Group) -> str:
 
 
 def _scored(candidate: Candidate, seen: Contrast) -> Candidate:
-    coverage, covered = _coverage(candidate)
+    covering, covered = coverage(candidate)
     suppressed = seen.fat_suppressed or seen.maybe_fat_suppressed
     plain = 0.0 if seen.weighting is Weighting.STIR else 0.5 if suppressed else 1.0
     result = candidate.with_part("contrast", 1.0 if seen.sure else 0.5)
-    result = result.with_part("coverage", coverage, covered)
+    result = result.with_part("coverage", covering, covered)
     agent = ("contrast agent given",) if seen.post_contrast else ()
     result = result.with_part("native", 0.0 if seen.post_contrast else 1.0, *agent)
     fat = ("fat suppressed",) if suppressed and seen.weighting is not Weighting.STIR else ()
@@ -181,7 +181,7 @@ def _scored(candidate: Candidate, seen: Contrast) -> Candidate:
     return result.with_part("latest", 0.0)
 
 
-def _coverage(candidate: Candidate) -> tuple[float, str]:
+def coverage(candidate: Candidate) -> tuple[float, str]:
     """Return 0, 0.5 or 1, and the extent in words."""
     if candidate.role is Role.AXIAL_T2:
         heights = [p.centre[2] for p in candidate.planes]
@@ -226,7 +226,7 @@ def beside_its_rivals(candidate: Candidate, rivals: Sequence[Candidate]) -> Cand
     if candidate.role is Role.AXIAL_T2:
         return result
     lowest = min(
-        (_height(r) for r in rivals if _same_space(r, candidate)), default=_height(candidate)
+        (_height(r) for r in rivals if same_space(r, candidate)), default=_height(candidate)
     )
     above = _height(candidate) - lowest
     if above > OTHER_STATION_MM:
@@ -237,7 +237,7 @@ def beside_its_rivals(candidate: Candidate, rivals: Sequence[Candidate]) -> Cand
 
 def beside_the_sagittal(candidate: Candidate, sagittal: Candidate | None) -> Candidate:
     """Take the coverage from an axial candidate that lies outside the chosen sagittal's view."""
-    if sagittal is None or not _same_space(candidate, sagittal):
+    if sagittal is None or not same_space(candidate, sagittal):
         return candidate
     low, high = extent(sagittal.planes, axis=2)
     inside = np.mean([low <= p.centre[2] <= high for p in candidate.planes])
@@ -250,5 +250,6 @@ def _height(candidate: Candidate) -> float:
     return float(np.mean([p.centre[2] for p in candidate.planes]))
 
 
-def _same_space(a: Candidate, b: Candidate) -> bool:
+def same_space(a: Candidate, b: Candidate) -> bool:
+    """Tell whether positions of two candidates can be compared (PS3.3 C.7.4.1)."""
     return a.frame_of_reference_uid == b.frame_of_reference_uid

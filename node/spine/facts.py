@@ -43,6 +43,8 @@ class FrameFacts:
     acquisition_number, temporal_position : int or None
     acquired : str
         ``YYYYMMDDHHMMSS.FFFFFF`` as far as known; compares as text.
+    series_uid : str
+        Of the series it came in.
     """
 
     sop_instance_uid: str
@@ -56,6 +58,7 @@ class FrameFacts:
     acquisition_number: int | None = None
     temporal_position: int | None = None
     acquired: str = ""
+    series_uid: str = ""
 
 
 @dataclass(frozen=True)

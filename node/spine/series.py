@@ -18,6 +18,7 @@ from node.spine.candidates import (
     beside_the_sagittal,
     candidates,
 )
+from node.spine.complement import complemented
 from node.spine.facts import FrameFacts, SeriesFacts
 
 __all__ = ["WEIGHTS", "Candidate", "FrameFacts", "SeriesChoice", "SeriesFacts", "choose"]
@@ -33,7 +34,7 @@ class SeriesChoice:
     Attributes
     ----------
     chosen : dict of Role to Candidate
-        Only the roles that are filled.
+        Only the roles that are filled. The axial one may hold frames of a second series.
     others : dict of series UID to reason
         Every series of the study that fills no role.
     candidates : tuple of Candidate
@@ -85,8 +86,10 @@ def choose(series: Sequence[SeriesFacts]) -> SeriesChoice:
         for role, rivals in by_role.items()
     }
     sagittal = next(iter(ranked[Role.SAGITTAL_T2] + ranked[Role.SAGITTAL_T1]), None)
-    axial = [beside_the_sagittal(c, sagittal) for c in ranked[Role.AXIAL_T2]]
-    ranked[Role.AXIAL_T2] = sorted(axial, key=_rank)
+    axial = sorted((beside_the_sagittal(c, sagittal) for c in ranked[Role.AXIAL_T2]), key=_rank)
+    ranked[Role.AXIAL_T2] = (
+        [complemented(axial[0], axial[1:], sagittal), *axial[1:]] if axial else []
+    )
     chosen = {role: rivals[0] for role, rivals in ranked.items() if rivals}
     unusable = [c for c in found if c.role is None]
     if not chosen:
@@ -101,7 +104,7 @@ def _rank(candidate: Candidate) -> tuple[float, str, str]:
 
 
 def _others(found: Sequence[Candidate], chosen: Mapping[Role, Candidate]) -> dict[str, str]:
-    used = {c.series_uid for c in chosen.values()}
+    used = {f.series_uid for c in chosen.values() for f in c.frames}
     told: dict[str, list[str]] = {}
     for candidate in found:
         if candidate.series_uid not in used:

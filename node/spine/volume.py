@@ -20,12 +20,15 @@ class Slice:
     sop_instance_uid : str
     frame_number : int or None
         1-based, only for an enhanced multi-frame object.
+    series_uid : str
+        Of the series it came in; empty where a volume holds no other.
     """
 
     plane: Plane
     pixels: Image
     sop_instance_uid: str
     frame_number: int | None = None
+    series_uid: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +37,13 @@ class Volume:
 
     Sagittal slices run from the patient's right to left (growing x), axial slices from head to
     foot (falling z). Slices may differ in matrix and in tilt: an axial series is often one small
-    stack for each disc.
+    stack for each disc, and may take the slices of a second series where it has none.
 
     Attributes
     ----------
     role : Role
     series_uid, frame_of_reference_uid : str
+        Of the main series; all slices share the frame of reference.
     slices : tuple of Slice
     """
 
@@ -59,11 +63,26 @@ class Volume:
             return 4.0
         return float(np.median(np.abs(np.diff(self.positions()))))
 
-    def window(self) -> tuple[float, float]:
-        """Return the 1st and 99.5th percentile of the pixels that hold signal."""
-        sparse = np.concatenate([s.pixels[::3, ::3].ravel() for s in self.slices])
+    def series_of(self, shown: Slice) -> str:
+        """Return the series a slice came in."""
+        return shown.series_uid or self.series_uid
+
+    def window(self, series_uid: str | None = None) -> tuple[float, float]:
+        """Return the 1st and 99.5th percentile of the pixels that hold signal.
+
+        Parameters
+        ----------
+        series_uid : str, optional
+            Of this series only: two series need not have the same scale.
+        """
+        shown = [s for s in self.slices if series_uid in {None, self.series_of(s)}]
+        sparse = np.concatenate([s.pixels[::3, ::3].ravel() for s in shown])
         low, high = np.percentile(sparse, (1.0, 99.5))
         return float(low), float(max(high, low + 1.0))
+
+    def windows(self) -> dict[str, tuple[float, float]]:
+        """Return the window of each series, by its UID."""
+        return {uid: self.window(uid) for uid in {self.series_of(s) for s in self.slices}}
 
 
 def ordered(

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
-from node.config import Config
+from node import analysis
+from node.config import Config, Report
 from node.inference.pipeline import PipelineResult, find
 from node.inference.runtime import MODEL_NAMES, ModelStore
 from node.phantom import PhantomStudy
-from node.spine.anatomy import ALL_FINDINGS, LEVELS, ROLE_OF, Condition, Role, Side
+from node.spine.anatomy import ALL_FINDINGS, LEVELS, ROLE_OF, Condition, Grade, Role, Side
+from tests.builders import write_all
 
 ARTIFACTS = Path(Config.model_fields["models_dir"].default)
 
@@ -90,3 +93,38 @@ def test_lone_sagittal_t2_grades_the_canal(store: ModelStore, phantom: PhantomSt
         role = ROLE_OF[finding.condition.group]
         if role is not Role.SAGITTAL_T2:
             assert finding.reason == f"no {role.label} series"
+
+
+def test_two_axial_series_serve_one_study(
+    store: ModelStore, phantom: PhantomStudy, result: PipelineResult, tmp_path: Path
+) -> None:
+    """Upper discs in one series, lower in another of another scale: each level has its slices."""
+    images = phantom.datasets()
+    axial = {s.sop_instance_uid: s.plane.centre[2] for s in phantom.volumes[Role.AXIAL_T2].slices}
+    border = float(np.median(list(axial.values())))
+    for image in images:
+        if axial.get(image.SOPInstanceUID, border) < border:
+            image.SeriesInstanceUID += ".9"
+            image.PixelData = (image.pixel_array // 2).tobytes()
+    paths = write_all(images, tmp_path / "in")
+    (taken,) = analysis.read(paths)
+    findings, volumes = analysis.find(taken, store)
+    analysis.write(
+        tmp_path / "out", taken, findings, volumes, settings=Report(), created=analysis.now()
+    )
+
+    series_of = {i.SOPInstanceUID: i.SeriesInstanceUID for i in images}
+    used = {f.series_uid for f in findings.findings if f.is_assessed and "sub" in f.condition}
+    assert used == {series_of[uid] for uid in axial}
+    for finding, whole in zip(findings.findings, result.findings, strict=True):
+        assert finding.sop_instance_uid == whole.sop_instance_uid
+        assert finding.sop_instance_uid is None or (
+            finding.series_uid == series_of[finding.sop_instance_uid]
+        )
+        assert finding.grade == whole.grade
+    shown = {
+        dcmread(path).ReferencedSeriesSequence[0].SeriesInstanceUID
+        for path in (tmp_path / "out" / "overlay").glob("*.dcm")
+    }
+    marked = {f.series_uid for f in findings.findings if f.grade in {Grade.MODERATE, Grade.SEVERE}}
+    assert shown == marked

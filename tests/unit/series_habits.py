@@ -96,7 +96,8 @@ def blocks(tilts: Sequence[float], count: int = 5, **frame: Any) -> list[FrameFa
 def series(uid: str, frames: Sequence[FrameFacts], **facts: Any) -> SeriesFacts:
     """A classic spin echo series; keywords are those of `SeriesFacts`."""
     named = [
-        replace(f, sop_instance_uid=f"{uid}.{f.sop_instance_uid}.{i}") for i, f in enumerate(frames)
+        replace(f, sop_instance_uid=f"{uid}.{f.sop_instance_uid}.{i}", series_uid=uid)
+        for i, f in enumerate(frames)
     ]
     start = SeriesFacts(
         uid,

@@ -47,7 +47,7 @@ def multi_frame(facts: SeriesFacts) -> SeriesFacts:
 
 def later(facts: SeriesFacts, uid: str, acquired: str) -> SeriesFacts:
     frames = [
-        replace(f, sop_instance_uid=f"{uid}.{i}", acquired=acquired)
+        replace(f, sop_instance_uid=f"{uid}.{i}", acquired=acquired, series_uid=uid)
         for i, f in enumerate(facts.frames)
     ]
     return replace(facts, series_uid=uid, frames=tuple(frames))
@@ -366,14 +366,58 @@ GEOMETRIES = [
         {"steep": "coronal"},
     ),
     Habit(
-        "two axial blocks, upper and lower: the one that covers more is used",
+        "two axial blocks, upper and lower: the one that covers more, completed by the other",
         [
             sag_t2(),
             series("upper", blocks((0, 5), **T2_PHYSICS)),
             series("lower", stack("ax", 25, centre=(0, 0, -40), **T2_PHYSICS)),
         ],
         {T2: "t2", AXIAL: "lower"},
-        {"upper": "by coverage"},
+        {},
+        {AXIAL: "10 slices of series upper where this one has none: covers 170 mm"},
+    ),
+    Habit(
+        "two axial series of the same discs: one of them",
+        [
+            sag_t2(),
+            series("ax", stack("ax", 35, **T2_PHYSICS)),
+            series("same", blocks((0, 5, 5, 8, 20), **T2_PHYSICS)),
+        ],
+        {T2: "t2", AXIAL: "ax"},
+        {"same": "ax is the better axial T2"},
+    ),
+    Habit(
+        "a disc's block scanned again as a series of its own fills the hole",
+        [
+            sag_t2(),
+            series(
+                "ax",
+                [
+                    f
+                    for f in blocks((0, 5, 5, 8, 20), **T2_PHYSICS)
+                    if "b2" not in f.sop_instance_uid
+                ],
+            ),
+            series("l34", stack("ax", 5, centre=(0, 0, 0), **T2_PHYSICS)),
+        ],
+        {T2: "t2", AXIAL: "ax"},
+        {},
+        {AXIAL: "5 slices of series l34 where this one has none"},
+    ),
+    Habit(
+        "a lower block in another frame of reference, or fat-suppressed, completes nothing",
+        [
+            sag_t2(),
+            series("ax", stack("ax", 25, centre=(0, 0, 40), **T2_PHYSICS)),
+            series(
+                "space",
+                stack("ax", 20, centre=(0, 0, -60), **T2_PHYSICS),
+                frame_of_reference_uid="x",
+            ),
+            series("fs", stack("ax", 20, centre=(0, 0, -60), **T2_PHYSICS), scan_options=("FS",)),
+        ],
+        {T2: "t2", AXIAL: "ax"},
+        {"space": "by coverage", "fs": "by coverage"},
     ),
     Habit(
         "axial outside the sagittal images loses to one inside",
@@ -507,7 +551,8 @@ def test_every_habit_gets_the_right_series(habit: Habit) -> None:
     """The right series is chosen, and every other one is told why not."""
     choice = choose(habit.study)
     assert {role: c.series_uid for role, c in choice.chosen.items()} == habit.chosen
-    unused = {s.series_uid for s in habit.study} - set(habit.chosen.values())
+    used = {f.series_uid for c in choice.chosen.values() for f in c.frames}
+    unused = {s.series_uid for s in habit.study} - used
     assert set(choice.others) == unused
     for uid, words in habit.others.items():
         assert words in choice.others[uid]
