@@ -12,20 +12,18 @@ from node import __version__
 from node.analysis import delivery_order, ending
 from node.asking import Asking
 from node.audit import Trail
-from node.config import Config, OrthancPeer
-from node.delivery import deliver
-from node.dicom import orthanc
-from node.dicom.audit import Event
+from node.config import Config
 from node.dicom.counting import count_images
 from node.dicom.intake import Intake, read_row
 from node.dicom.limits import check_file
 from node.dicom.listener import Listener
-from node.errors import DeliveryRefused, LumbarError, Misconfigured
+from node.errors import Misconfigured
 from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Worker
 from node.notice import ORTHANC, Notices
 from node.outbox import Outbox
-from node.pull import Pull
+from node.peers import Peers
+from node.pull import DICOMWEB, Pull
 from node.received import Received
 from node.spine.anatomy import LEVELS
 from node.storage.archive import Archive
@@ -53,20 +51,28 @@ class Node:
         self.archive = Archive(config.data_dir / "archive", config.listen.min_free_mb)
         self.desk = Desk(config.jobs_url)
         self.index = Index(config.index_url, self._changed)
+        self.quarantine = Quarantine(config.data_dir / "quarantine", config.quarantine.max_mb)
+        self.trail = Trail(config.data_dir / "audit", config.audit, config.listen.ae_title)
+        self.intake = Intake(
+            self.archive,
+            self.index,
+            config.listen.max_object_mb,
+            self.quarantine,
+            self.trail.note,
+        )
+        self.peers = Peers(config, self.intake, self._held_instances, self.trail.note)
         self.notices = Notices(
             desk=self.desk,
             rules=config.deliver,
             study_of=self.index.study,
-            peer_of=self._peer,
+            peer_of=self.peers.orthanc,
             review_of=lambda study_uid: f"{config.web.address}/studies/{study_uid}",
         )
-        self.trail = Trail(config.data_dir / "audit", config.audit, config.listen.ae_title)
         self._forwarder = (
             Forwarder(config.data_dir / "audit", config.audit, config.tls)
             if config.audit.syslog_host
             else None
         )
-        self.quarantine = Quarantine(config.data_dir / "quarantine", config.quarantine.max_mb)
         self.listener = Listener(
             config.listen,
             self.archive,
@@ -91,24 +97,16 @@ class Node:
             desk=self.desk,
             note=self.watcher.note,
             ending_of=lambda job_id: ending(self.results_folder(job_id)),
-            destinations_of=self._destinations_of,
+            destinations_of=self.peers.destinations_of,
             files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
-            send=self._send,
-        )
-        self.intake = Intake(
-            self.archive,
-            self.index,
-            config.listen.max_object_mb,
-            self.quarantine,
-            self.trail.note,
+            send=self.peers.send,
         )
         self.pull = Pull(
             desk=self.desk,
             rules=config.deliver,
-            intake=self.intake,
-            peer_of=self._peer,
-            held=self._held_instances,
+            fetch=self.peers.fetch,
             consider=self._asked,
+            say=self.peers.say,
         )
         self._worker: Worker | None = None
 
@@ -238,42 +236,6 @@ class Node:
     def _count_at(self, address: str, study_uid: str) -> Mapping[str, int | None]:
         return count_images(address, self.config.listen.ae_title, study_uid)
 
-    def _destinations_of(self, source: str) -> Sequence[str]:
-        back = [source] if source.startswith(ORTHANC) else []
-        return [*back, *(d.name for d in self.config.destinations)]
-
-    def _send(self, name: str, files: Sequence[Path]) -> str:
-        """Deliver results to a destination, and record in the audit trail that they left."""
-        try:
-            told = self._deliver(name, files)
-        except LumbarError as error:
-            self._record_sent(name, files, failure=str(error))
-            raise
-        self._record_sent(name, files)
-        return told
-
-    def _record_sent(self, name: str, files: Sequence[Path], failure: str = "") -> None:
-        host = next((d.host for d in self.config.destinations if d.name == name), "")
-        for path in files:
-            held = _result(path)
-            self.trail.note(Event("sent", name, host, held.study_uid, failure), held.sop_class_uid)
-
-    def _deliver(self, name: str, files: Sequence[Path]) -> str:
-        if name.startswith(ORTHANC):
-            peer = self._peer(name.removeprefix(ORTHANC))
-            orthanc.push(peer, files, self.config.listen.ae_title)
-            return ""
-        for destination in self.config.destinations:
-            if destination.name == name:
-                return deliver(files, destination, self.config.listen.ae_title, self.config.tls)
-        raise DeliveryRefused(f"destination {name!r} is no longer in the configuration")
-
-    def _peer(self, name: str) -> OrthancPeer:
-        for peer in self.config.orthanc:
-            if peer.name == name:
-                return peer
-        raise LookupError(f"Orthanc {name!r} is not in the configuration")
-
     # -- what the pages ask (node.web.parts.WebParts) ----------------------------------------------
 
     def studies(self) -> Sequence[StudyRow]:
@@ -310,7 +272,13 @@ class Node:
 
     def orthanc_trigger(self, peer: str, orthanc_id: str) -> None:
         """Take on a stable study of an Orthanc; LookupError when it is not configured."""
-        self.pull.trigger(peer, orthanc_id)
+        self.peers.orthanc(peer)
+        self.pull.trigger(ORTHANC + peer, orthanc_id)
+
+    def dicomweb_trigger(self, peer: str, study_uid: str) -> None:
+        """Take on a study of a DICOMweb archive; LookupError when it is not configured."""
+        self.peers.dicomweb(peer)
+        self.pull.trigger(DICOMWEB + peer, study_uid)
 
     @property
     def ignores_others(self) -> bool:

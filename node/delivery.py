@@ -1,4 +1,4 @@
-"""One result set to one DICOM destination: what it accepts decides what it gets."""
+"""One result set to one destination: what it accepts decides what it gets."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 
-from node.config import Destination, Tls
-from node.dicom import sender
+from node.config import Destination, DicomwebPeer, Tls
+from node.dicom import dicomweb, sender
 from node.dicom.sent import Ladder, Sent
 from node.errors import DeliveryRefused
 from node.results import LADDER, downgrade
@@ -47,10 +47,26 @@ def deliver(
         When it takes neither captures nor report, or refused an object for good.
     """
     sent = sender.send(files, destination, calling_ae, ladder=_LADDER, tls=tls).sent
+    return _judged(destination.name, sent)
+
+
+def deliver_web(files: Sequence[Path], peer: DicomwebPeer) -> str:
+    """Store a result set in a DICOMweb archive as `deliver` does at a DICOM destination.
+
+    Raises
+    ------
+    DestinationUnavailable, DeliveryRefused
+        As `deliver`.
+    """
+    return _judged(peer.name, dicomweb.push(peer, files, _LADDER))
+
+
+def _judged(name: str, sent: Sequence[Sent]) -> str:
+    """Say what a destination got differently; refuse when it got nothing that shows findings."""
     shown = {*LADDER, SecondaryCaptureImageStorage}
     if not any(one.is_stored and one.sop_class_uid in shown for one in sent):
         raise DeliveryRefused(
-            f"{destination.name} accepts neither key images nor report ({_left_out(sent)}): ask "
+            f"{name} accepts neither key images nor report ({_left_out(sent)}): ask "
             "its administrator to accept Secondary Capture and Comprehensive 3D SR, then requeue "
             "the study"
         )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from node import analysis
-from node.config import Config, Destination, OrthancPeer
-from node.dicom import orthanc, sender
+from node.config import Config, Destination, DicomwebPeer, OrthancPeer
+from node.dicom import dicomweb, orthanc, sender
 from node.errors import LumbarError
 from node.inference.runtime import ModelStore
 from node.phantom import make_study
@@ -37,7 +37,9 @@ def examine(config: Config) -> Iterator[Check]:
         yield _checked(f"{destination.name}: C-ECHO {destination.ae_title}", echo)
     for peer in config.orthanc:
         yield _checked(f"{peer.name}: Orthanc", partial(_ping, peer))
-    if not config.destinations and not config.orthanc:
+    for archive in config.dicomweb:
+        yield _checked(f"{archive.name}: DICOMweb", partial(_search, archive))
+    if not config.destinations and not config.orthanc and not config.dicomweb:
         yield Check(False, "destinations", "none configured: results would stay on this node")
     yield _checked("phantom round trip", partial(_round_trip, config))
 
@@ -92,6 +94,11 @@ def _echo(config: Config, destination: Destination) -> str:
 
 def _ping(peer: OrthancPeer) -> str:
     return f"answers, version {orthanc.ping(peer)}"
+
+
+def _search(peer: DicomwebPeer) -> str:
+    dicomweb.ping(peer)
+    return "answers a search"
 
 
 def _round_trip(config: Config) -> str:

@@ -1,4 +1,8 @@
-"""Fetch a study from an Orthanc that says it is stable, and decide about it at once."""
+"""Fetch a study from an archive that holds it, and decide about it at once.
+
+An Orthanc tells this node about a stable study, or somebody names a study of a DICOMweb archive:
+what happens then is the same.
+"""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -7,15 +11,22 @@ from typing import Any
 
 import structlog
 
-from node.config import Deliver, OrthancPeer
-from node.dicom import orthanc
+from node.config import Deliver, DicomwebPeer, OrthancPeer
+from node.dicom import dicomweb, orthanc, statuses
+from node.dicom.arrival import Arrival, Verdict
 from node.dicom.intake import Intake
-from node.errors import InvalidInstance, LumbarError, RetryLater
+from node.errors import DiskFull, InvalidInstance, LumbarError, RetryLater
 from node.jobs import Desk, Step
 from node.notice import ORTHANC
 from node.outbox import next_delay
 
 log = structlog.get_logger()
+
+#: Sources of this kind are DICOMweb archives; results for their studies go back to them.
+DICOMWEB = "dicomweb:"
+
+#: A study's UID to the SOP Instance UIDs that are here already.
+Held = Callable[[str], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -27,49 +38,48 @@ class Pull:
     desk : Desk
     rules : Deliver
         How long and how often a fetch that failed for now is repeated.
-    intake : Intake
-        The same way in as C-STORE: checked, durable, indexed.
-    peer_of : callable
-        A name to the configured peer; LookupError when there is none.
-    held : callable
-        A study's UID to the SOP Instance UIDs that are here already.
+    fetch : callable
+        ``(source, what)``: bring a study in and return its UID; LookupError when the source is
+        not configured.
     consider : callable
         ``(study_uid, source)``: decide about a study that its source calls stable.
+    say : callable
+        ``(source, what, words)``: show where the study is why nothing came of it.
     """
 
     desk: Desk
     rules: Deliver
-    intake: Intake
-    peer_of: Callable[[str], OrthancPeer]
-    held: Callable[[str], Collection[str]]
+    fetch: Callable[[str, str], str]
     consider: Callable[[str, str], None]
+    say: Callable[[str, str, str], None]
 
-    def trigger(self, peer: str, orthanc_id: str) -> None:
+    def trigger(self, source: str, what: str) -> None:
         """Hand in a fetch, durably.
 
-        Raises
-        ------
-        LookupError
-            When no such peer is configured.
+        Parameters
+        ----------
+        source : str
+            ``orthanc:NAME`` or ``dicomweb:NAME``.
+        what : str
+            The study, by the identifier that the source knows it by.
         """
-        self.peer_of(peer)
-        self._enqueue(peer, orthanc_id, 1, datetime.now(UTC).isoformat(), 0.0)
+        self._enqueue(source, what, 1, datetime.now(UTC).isoformat(), 0.0)
 
-    def story(self, step: Step, peer: str, orthanc_id: str, attempt: int, since: str) -> None:
+    def story(self, step: Step, source: str, what: str, attempt: int, since: str) -> None:
         """Fetch, then decide about the study; what was fetched before a failure is kept."""
-        study_uid, words, delay = step("fetch", self._try, peer, orthanc_id, attempt, since)
+        study_uid, words, delay = step("fetch", self._try, source, what, attempt, since)
         if study_uid:
-            step("consider", self.consider, study_uid, ORTHANC + peer)
+            step("consider", self.consider, study_uid, source)
         elif delay is not None:
-            step("again", self._enqueue, peer, orthanc_id, attempt + 1, since, delay)
+            step("again", self._enqueue, source, what, attempt + 1, since, delay)
         else:
-            step("say", self._say, peer, orthanc_id, words)
+            step("say", self.say, source, what, words)
 
-    def _try(self, peer: str, orthanc_id: str, attempt: int, since: str) -> list[Any]:
+    def _try(self, source: str, what: str, attempt: int, since: str) -> list[Any]:
         """Return the study's UID or why there is none, and the seconds until the next try."""
-        say = log.bind(peer=peer, orthanc_id=orthanc_id)
+        say = log.bind(source=source, what=what)
         try:
-            return [self._fetch(peer, orthanc_id), "", None]
+            return [self.fetch(source, what), "", None]
         except RetryLater as error:
             age = (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
             delay = next_delay(attempt, age, self.rules)
@@ -79,23 +89,54 @@ class Pull:
             say.error("the fetch ended", reason=str(error))
             return ["", f"rejected: {error}", None]
 
-    def _fetch(self, peer: str, orthanc_id: str) -> str:
-        def take(part10: bytes) -> None:
-            try:
-                self.intake.receive(part10, ORTHANC + peer)
-            except InvalidInstance as error:
-                log.warning("an instance is left out", peer=peer, reason=str(error))
+    def _enqueue(self, source: str, what: str, attempt: int, since: str, delay_s: float) -> None:
+        job_id = f"pull/{source}/{what}/{since}/{attempt}"
+        self.desk.enqueue("pull", job_id, source, what, attempt, since, delay_s=delay_s)
 
-        return orthanc.pull(self.peer_of(peer), orthanc_id, take, self.held).study_uid
 
-    def _enqueue(
-        self, peer: str, orthanc_id: str, attempt: int, since: str, delay_s: float
-    ) -> None:
-        job_id = f"pull/{peer}/{orthanc_id}/{since}/{attempt}"
-        self.desk.enqueue("pull", job_id, peer, orthanc_id, attempt, since, delay_s=delay_s)
+def from_orthanc(peer: OrthancPeer, orthanc_id: str, intake: Intake, held: Held) -> str:
+    """Bring a study of an Orthanc in and return its UID; what is not fit to read is left out.
 
-    def _say(self, peer: str, orthanc_id: str, words: str) -> None:
+    Raises
+    ------
+    LumbarError
+        As `node.dicom.orthanc.pull`.
+    """
+
+    def take(part10: bytes) -> None:
         try:
-            orthanc.say(self.peer_of(peer), orthanc_id, words)
-        except (LumbarError, LookupError) as error:
-            log.info("the end is not shown in Orthanc", orthanc_id=orthanc_id, reason=str(error))
+            intake.receive(part10, ORTHANC + peer.name)
+        except InvalidInstance as error:
+            log.warning("an instance is left out", peer=peer.name, reason=str(error))
+
+    return orthanc.pull(peer, orthanc_id, take, held).study_uid
+
+
+def from_dicomweb(peer: DicomwebPeer, study_uid: str, intake: Intake, held: Held) -> str:
+    """Bring a study of a DICOMweb archive in; what is not fit to read is left out.
+
+    Raises
+    ------
+    DiskFull
+        When there is no room for all of it.
+    LumbarError
+        As `node.dicom.dicomweb.pull`.
+    """
+
+    def tell(verdict: Verdict) -> None:
+        if verdict.status == statuses.OUT_OF_RESOURCES:
+            raise DiskFull(verdict.reason)
+
+    def arrive() -> Arrival:
+        return Arrival(intake, DICOMWEB + peer.name, tell, study_uid=study_uid)
+
+    dicomweb.pull(peer, study_uid, arrive, held(study_uid))
+    return study_uid
+
+
+def say_in_orthanc(peer: OrthancPeer, orthanc_id: str, words: str) -> None:
+    """Show in an Orthanc why a fetch ended; a silent one costs nothing."""
+    try:
+        orthanc.say(peer, orthanc_id, words)
+    except LumbarError as error:
+        log.info("the end is not shown in Orthanc", orthanc_id=orthanc_id, reason=str(error))

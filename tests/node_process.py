@@ -136,6 +136,14 @@ class NodeProcess:
             process.wait(timeout=10)
         self._processes = []
 
+    def peak_memory(self) -> int:
+        """Return the most memory (bytes) that any of its processes has had resident."""
+        peaks = []
+        for process in self._processes:
+            lines = Path(f"/proc/{process.pid}/status").read_text("ascii").splitlines()
+            peaks += [int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")]
+        return max(peaks)
+
     def study(self, uid: str) -> dict[str, Any]:
         """Return what the node says about a study; an empty object when it knows none."""
         answer = requests.get(f"{self.url}/api/studies/{uid}", timeout=10)

@@ -107,6 +107,11 @@ class Parts:
             raise self.trouble
         self.triggers.append((peer, orthanc_id))
 
+    def dicomweb_trigger(self, peer: str, study_uid: str) -> None:
+        if peer != "archive":
+            raise LookupError(peer)
+        self.triggers.append((peer, study_uid))
+
     def health(self) -> Mapping[str, Any]:
         return {"status": self.status, "version": "0.0.0"}
 

@@ -8,7 +8,7 @@ The commented manual of all settings is ``deploy/node.toml``.
 from node.config.loading import PREFIX, Config, load
 from node.config.receiving import Complete, Listen, Source, source_of
 from node.config.running import Web, Work
-from node.config.sending import Deliver, Destination, OrthancPeer, Report
+from node.config.sending import Deliver, Destination, DicomwebPeer, OrthancPeer, Report
 from node.config.trust import Audit, Quarantine, Tls
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Config",
     "Deliver",
     "Destination",
+    "DicomwebPeer",
     "Listen",
     "OrthancPeer",
     "Quarantine",

@@ -23,7 +23,8 @@ def _address(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    return text if re.fullmatch(r"\*|orthanc:[a-z0-9_-]{1,32}", text) else _ae_title(text)
+    others = r"\*|(orthanc|dicomweb):[a-z0-9_-]{1,32}|stow:[0-9a-f.:]+"
+    return text if re.fullmatch(others, text) else _ae_title(text)
 
 
 def _dicom_address(text: str) -> str:

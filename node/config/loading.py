@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 from node.config.receiving import Complete, Listen, Source
 from node.config.running import Web, Work
-from node.config.sending import Deliver, Destination, OrthancPeer, Report
+from node.config.sending import Deliver, Destination, DicomwebPeer, OrthancPeer, Report
 from node.config.trust import Audit, Quarantine, Tls
 from node.errors import Misconfigured
 
@@ -50,6 +50,7 @@ class Config(BaseSettings):
     quarantine: Quarantine = Quarantine()
     destinations: tuple[Destination, ...] = ()
     orthanc: tuple[OrthancPeer, ...] = ()
+    dicomweb: tuple[DicomwebPeer, ...] = ()
 
     @field_validator("web")
     @classmethod
@@ -75,11 +76,11 @@ class Config(BaseSettings):
                 ) from error
         return sources
 
-    @field_validator("destinations", "orthanc")
+    @field_validator("destinations", "orthanc", "dicomweb")
     @classmethod
     def _names_differ(
-        cls, peers: tuple[Destination | OrthancPeer, ...], info: ValidationInfo
-    ) -> tuple[Destination | OrthancPeer, ...]:
+        cls, peers: tuple[Destination | OrthancPeer | DicomwebPeer, ...], info: ValidationInfo
+    ) -> tuple[Destination | OrthancPeer | DicomwebPeer, ...]:
         names = [peer.name for peer in (*info.data.get("destinations", ()), *peers)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -52,7 +52,11 @@ class Complete(Section):
 
 
 class Source(Section):
-    """What holds for studies of one sender: a calling AE title, ``orthanc:NAME``, or ``*``."""
+    """What holds for studies of one sender.
+
+    It is named by its calling AE title, as ``orthanc:NAME``, ``dicomweb:NAME`` or
+    ``stow:ADDRESS``, or ``*`` for anybody.
+    """
 
     ae_title: SourceName
     addresses: tuple[Network, ...] = ()

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from node import __version__
 from node.config import Web
+from node.dicom.limits import uid
 from node.errors import Rejected, RetryLater
 from node.results.wording import DISCLAIMER
 from node.web import view
@@ -112,6 +113,20 @@ def _interface(parts: WebParts, access: Access) -> APIRouter:
         except LookupError as error:
             raise HTTPException(404, f"no Orthanc is called {peer!r} in this node") from error
         return {"state": "queued", "peer": peer, "orthanc_id": orthanc_id}
+
+    @router.post(
+        "/api/dicomweb/{peer}/studies/{study_uid}",
+        status_code=202,
+        dependencies=[Depends(access.to_write)],
+    )
+    def dicomweb_trigger(peer: str, study_uid: str) -> dict[str, str]:
+        try:
+            parts.dicomweb_trigger(peer, uid(study_uid, "Study Instance UID"))
+        except LookupError as error:
+            raise HTTPException(
+                404, f"no DICOMweb archive is called {peer!r} in this node"
+            ) from error
+        return {"state": "queued", "peer": peer, "study_uid": study_uid}
 
     return router
 

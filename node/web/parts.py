@@ -97,6 +97,15 @@ class WebParts(Protocol):
             Answered as 422 and 503, with the message.
         """
 
+    def dicomweb_trigger(self, peer: str, study_uid: str) -> None:
+        """Take on a study of a DICOMweb archive, durably, before returning.
+
+        Raises
+        ------
+        LookupError
+            When no such peer is configured.
+        """
+
     @property
     def intake(self) -> Intake: ...  # noqa: D102
     @property

@@ -1,13 +1,17 @@
-"""A study comes by STOW-RS and is analysed; it and its results go out by QIDO-RS and WADO-RS."""
+"""Studies come and go by DICOMweb: stored on the node, or fetched from an archive by the node."""
 
+from io import BytesIO
 from pathlib import Path
 
+import requests
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 
 from node.phantom import PhantomStudy
 from tests.dicomweb_parts import first
 from tests.node_process import NodeProcess
+from tests.orthanc_server import DICOMWEB_PLUGIN, OrthancServer
+from tests.waiting import wait_for
 
 CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -56,3 +60,35 @@ def test_a_foreign_client_stores_a_study_and_reads_it_with_its_results(
         assert len(client.retrieve_study_metadata(uid)) == len(everything)
         assert str(image.PatientName) not in node.log
         assert image.PatientID not in node.log
+
+
+def test_a_study_of_an_archive_is_fetched_and_its_results_go_back_over_two_outages(
+    tmp_path: Path, phantom: PhantomStudy, phantom_folder: Path
+) -> None:
+    """The archive is away when the results are ready, and the node dies while they wait."""
+    uid = phantom.study_uid
+    orthanc = OrthancServer(tmp_path / "orthanc", plugins=[DICOMWEB_PLUGIN])
+    peer = f'[[dicomweb]]\nname = "pacs"\nurl = "{orthanc.url}/dicom-web"\n'
+    with orthanc, NodeProcess(tmp_path / "node", extra=peer, quiet_s=600, incomplete_s=600) as node:
+        files = sorted(phantom_folder.rglob("*.dcm"))
+        for path in files:
+            orthanc.upload(path.read_bytes())
+        asked = requests.post(f"{node.url}/api/dicomweb/pacs/studies/{uid}", timeout=10)
+        assert asked.status_code == 202
+        node.wait_until(uid, "running", seconds=60)
+        orthanc.stop()
+        waiting = node.wait_until(uid, "delivering", seconds=120)
+        assert waiting["source"] == "dicomweb:pacs"
+        assert waiting["instances"] == len(files)
+        wait_for(lambda: node.study(uid)["deliveries"][0]["state"] == "waiting", seconds=30)
+        node.kill()
+        orthanc.start()
+        node.start()
+        node.wait_until(uid, "done", seconds=60)
+
+        classes = [dcmread(BytesIO(part10)).SOPClassUID for part10 in orthanc.files().values()]
+        assert classes.count(REPORT) == 1
+        assert CAPTURES in classes
+        assert len(orthanc.get("/studies")) == 1
+        unknown = requests.post(f"{node.url}/api/dicomweb/other/studies/{uid}", timeout=10)
+        assert unknown.status_code == 404
