@@ -237,6 +237,7 @@ def _reasons(findings: StudyFindings, unread: Sequence[str]) -> tuple[str, ...]:
 
 def nothing(study_uid: str, reason: str) -> StudyFindings:
     """Return the findings of a study that could not be run at all: 25 times the reason."""
+    reason = reason.removeprefix(f"study {study_uid}: ")  # the results lie in that study
     return StudyFindings(study_uid, __version__, nothing_assessed(reason), reasons=(reason,))
 
 

@@ -52,7 +52,7 @@ def analyse(
                 continue
             told.append(findings)
             if not findings.models:  # nothing was run
-                refused += findings.reasons
+                refused += [f"study {taken.study_uid}: {why}" for why in findings.reasons]
             progress.advance(reading)
     _print_findings(told, as_json=as_json, where=out_dir)
     for reason in refused:

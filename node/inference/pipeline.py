@@ -234,7 +234,8 @@ def _locate(
     if isinstance(choice, str):
         return finding.not_assessed(choice)
     if point is None:
-        return finding.not_assessed(f"{finding.level.label} was not found in the images")
+        where = f"the {volume.role.label} series"
+        return finding.not_assessed(f"{finding.level.label} was not found in {where}")
     at = volume.slices[choice.index]
     patient = point.in_patient(stack.planes[choice.index])
     column, row = at.plane.to_pixel(patient)

@@ -106,7 +106,7 @@ class Canvas:
                 if end - start >= 26:
                     at = ((start + end) / 2 - 1, (top + bottom) / 2)
                     ink = BLACK if is_reported else TEXT
-                    self.text(at, f"{percents[grade]:.0f}", 16, ink, anchor="mm")
+                    self.text(at, wording.rounded(percents[grade]), 16, ink, anchor="mm")
             start = end
 
     def shape(self, at: tuple[float, float], radius: float, grade: Grade | None) -> None:
@@ -130,11 +130,11 @@ class Canvas:
         else:
             self.draw.rectangle((x - radius * 0.7, y - 2, x + radius * 0.7, y + 2), fill=colour)
 
-    def ring(self, at: tuple[float, float], radius: float, grade: Grade | None) -> None:
+    def ring(self, at: tuple[float, float], radius: float, colour: Colour) -> None:
         """Draw a thin ring with a dark rim; what it surrounds stays visible."""
         x, y = at
-        for r, colour, width in ((radius + 1.5, BLACK, 5), (radius, COLOURS[grade], 2)):
-            self.draw.ellipse((x - r, y - r, x + r, y + r), outline=colour, width=width)
+        for r, ink, width in ((radius + 1.5, BLACK, 5), (radius, colour, 2)):
+            self.draw.ellipse((x - r, y - r, x + r, y + r), outline=ink, width=width)
 
     def view(self, at: tuple[int, int], shown: View) -> None:
         """Paste a picture and write the patient directions at its four edges."""

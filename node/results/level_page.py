@@ -105,7 +105,8 @@ class _LevelPage:
     def locator(self, place: Place) -> None:
         """Draw the sagittal with all levels and the planes of this page's axial slices."""
         x, y, width, height = place
-        self.canvas.text((x, y + TITLE / 2), "Levels", 20, anchor="lm", bold=True)
+        title = "Levels, axial plane" if self.axial_slices else "Levels"
+        self.canvas.text((x, y + TITLE / 2), title, 20, anchor="lm", bold=True)
         located = self.scene.locator(self.level, (width, height - TITLE))
         if located is None:
             words = "No sagittal series to show the levels on."
@@ -143,8 +144,8 @@ class _LevelPage:
     ) -> None:
         column, row = made.place(point)
         x, y = at[0] + column, at[1] + row
-        self.canvas.ring((x, y), radius, finding.grade)
         colour = COLOURS[finding.grade]
+        self.canvas.ring((x, y), radius, colour)
         if (
             side := finding.condition.side
         ) and finding.condition.group is ConditionGroup.SUBARTICULAR:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from node.results.canvas import COLOURS, FAINT, TEXT, Canvas, font
+from node.results.canvas import FAINT, TEXT, Canvas, font
 from node.results.scene import Scene
 from node.results.view import View
 from node.spine.anatomy import Grade, Level
@@ -20,7 +20,11 @@ def draw_levels(
     current: Level | None,
     size: int,
 ) -> None:
-    """Mark each level with a dot and its name; the page's own level stands out."""
+    """Mark each level with a ring and its name; the page's own level stands out.
+
+    The ring tells a place, so it has no grade's colour; with no level of the page's own, the
+    shape of the level's worst grade stands beside its name.
+    """
     width, height = located.picture.size
     for level, point in scene.level_points().items():
         column, row = located.place(point)
@@ -29,8 +33,8 @@ def draw_levels(
         x, y = at[0] + column, at[1] + row
         is_current = level is current
         grade = scene.worst(level)
-        colour = COLOURS[grade] if current is None else TEXT if is_current else FAINT
-        canvas.ring((x, y), 5 if current else 7, grade)
+        colour = TEXT if current is None or is_current else FAINT
+        canvas.ring((x, y), 5 if current else 7, colour)
         words_size = size + 4 if is_current else size
         room = font(words_size).getlength(level.label) + (46 if current is None else 16)
         # The name stands behind the point, or in front of it where the picture ends.

@@ -27,8 +27,8 @@ LEVEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, HEAD_HEIGHT = 76, 108, 122, 58
 
 
 ADVICE = (
-    f"{wording.NUMBERING} Percent: the model's probability of the grade shown. "
-    "Columns as in an axial image: patient right on the left."
+    f"{wording.NUMBERING} Percent: the model's probability of the grade shown. Columns as in an "
+    "axial image: patient right on the left. Shapes on the sagittal: the level's worst grade."
 )
 
 
@@ -105,7 +105,12 @@ def _notes(canvas: Canvas, scene: Scene) -> None:
 def _reasons(scene: Scene) -> list[str]:
     """Return each distinct reason and warning once, with how many findings it covers."""
     findings = scene.findings.findings
-    reasons = Counter(f.reason or "no reason given" for f in findings if not f.is_assessed)
+    reasons = Counter(
+        # The same at several levels is one line; each level's page names its own.
+        (f.reason or "no reason given").replace(f"{f.level.label} ", "level ")
+        for f in findings
+        if not f.is_assessed
+    )
     warnings = Counter(words for f in findings if f.is_assessed for words in f.warnings)
     return [
         *(f"{count} not assessed: {reason}" for reason, count in reasons.items()),

@@ -29,8 +29,12 @@ def certainty(finding: Finding) -> str:
     """Return the reported grade's probability in words, ``87 %``; never ``100 %``."""
     if finding.grade is None:
         return ""
-    percent = percents(finding)[finding.grade]
-    return ">99 %" if percent > 99 else f"{percent:.0f} %"
+    return f"{rounded(percents(finding)[finding.grade])} %"
+
+
+def rounded(percent: float) -> str:
+    """Return a whole number of percent, and never certainty."""
+    return ">99" if percent > 99 else f"{percent:.0f}"
 
 
 def name(finding: Finding) -> str:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from node.results import canvas as drawing
 from node.results import view as views
-from node.results.canvas import Canvas, drawable, wrapped
+from node.results.canvas import COLOURS, Canvas, drawable, wrapped
 from node.results.scene import models_line
 from node.spine.anatomy import GRADES, Condition, ConditionGroup, Grade, Level, Role
 from node.spine.findings import ModelUse
@@ -255,7 +255,7 @@ def test_a_ring_hides_nothing_inside() -> None:
     """Only its rim is painted; the tissue at the predicted point stays as it was."""
     canvas = Canvas(100)
     canvas.image.paste(Image.new("RGB", (100, 100), (77, 77, 77)))
-    canvas.ring((50, 50), 22, Grade.SEVERE)
+    canvas.ring((50, 50), 22, COLOURS[Grade.SEVERE])
 
     inside = np.asarray(canvas.image)[38:63, 38:63]
     assert (inside == 77).all()
