@@ -58,7 +58,7 @@ class Links:
     def of(cls, request: Request) -> Self:
         """Return the addresses as the client that asks sees this node."""
         base, (host, port) = request.base_url, request.scope.get("server") or ("", None)
-        if base.port is None and base.hostname == host:
+        if base.port is None and base.hostname == host and port not in {80, 443}:
             # dicomweb-client leaves the port out of its Host header.
             base = base.replace(port=port)
         return cls(str(base).rstrip("/") + PATH)

@@ -33,6 +33,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     401: {"description": "A bearer token is needed."},
     404: {"description": "This node does not hold it."},
     406: {"description": "It cannot be had in the form that the client accepts."},
+    410: {"description": "It is damaged, or its pixels cannot be decoded."},
 }
 SERIES = "/studies/{study_uid}/series/{series_uid}"
 INSTANCE = f"{SERIES}/instances/{{instance_uid}}"
