@@ -25,6 +25,7 @@ from node.outbox import Outbox
 from node.peers import Peers
 from node.pull import DICOMWEB, Pull
 from node.received import Received
+from node.retention import Retention
 from node.spine.anatomy import LEVELS
 from node.storage.archive import Archive
 from node.storage.index import DeliveryRow, Index, StudyRow
@@ -108,6 +109,9 @@ class Node:
             consider=self._asked,
             say=self.peers.say,
         )
+        self.retention = Retention(
+            config.retention, config.listen.min_free_mb, self.archive, self.index
+        )
         self._worker: Worker | None = None
 
     def start(self, *, listen: bool, work: bool) -> None:
@@ -125,9 +129,11 @@ class Node:
             self.index.rebuild(self.archive.iterate(), read_row)
             self.listener.start()
             self.watcher.start()
+            self.retention.start()
 
     def stop(self) -> None:
         """Stop taking in work, let running steps end, keep the rest for the next start."""
+        self.retention.stop()
         self.watcher.stop()
         self.listener.stop()
         if self._worker:

@@ -10,6 +10,7 @@ import structlog
 
 from node.asking import Asking
 from node.config import Complete, Source, source_of
+from node.errors import Misconfigured
 from node.jobs import Desk
 from node.received import Received
 from node.spine import proof
@@ -123,6 +124,9 @@ class Watcher:
             why = f"the images of {row.source} are not analysed (sources: ignore)"
             self.index.set_state(row.study_uid, "cancelled", [why])
             return Decision("over", (why,))
+        if reason := self._gone(row.study_uid):
+            self.index.set_state(row.study_uid, "incomplete", [reason])
+            return Decision("over", (reason,))
         times = rule.times(self.times)
         state = self._state(row, rule, times, settled=settled)
         look = self._looks.get(row.study_uid)
@@ -192,7 +196,15 @@ class Watcher:
         self.enqueue(study_uid, ["waiting: it is tried again"], run=run, delay_s=AGAIN_S)
 
     def requeue(self, study_uid: str) -> None:
-        """Run a study once more because a person says so."""
+        """Run a study once more because a person says so.
+
+        Raises
+        ------
+        Misconfigured
+            When its images are no longer here.
+        """
+        if reason := self._gone(study_uid):
+            raise Misconfigured(reason)
         stem = job_id_of(study_uid, self.index.input_hash(study_uid))
         runs = [j for j in self.desk.jobs(stem) if j.queue == "study"]
         self.enqueue(study_uid, ["requeued by hand"], run=len(runs) + 1)
@@ -249,6 +261,16 @@ class Watcher:
             )
             self._looks[row.study_uid] = known
         return known
+
+    def _gone(self, study_uid: str) -> str:
+        """Say that images of a study were deleted after delivery; empty when all are here."""
+        gone = self.index.released(study_uid)
+        if not gone:
+            return ""
+        return (
+            f"{len(gone)} images of study {study_uid} were deleted here after their results were "
+            "delivered ([retention]): send the whole study again"
+        )
 
     def _unchanged(self, row: StudyRow, look: _Look) -> str | None:
         """Return how the last run ended, when another would see the same images."""

@@ -7,7 +7,7 @@ The commented manual of all settings is ``deploy/node.toml``.
 
 from node.config.loading import PREFIX, Config, load
 from node.config.receiving import Complete, Listen, Source, source_of
-from node.config.running import Web, Work
+from node.config.running import Retention, Web, Work
 from node.config.sending import Deliver, Destination, DicomwebPeer, OrthancPeer, Report
 from node.config.trust import Audit, Quarantine, Tls
 
@@ -23,6 +23,7 @@ __all__ = [
     "OrthancPeer",
     "Quarantine",
     "Report",
+    "Retention",
     "Source",
     "Tls",
     "Web",

@@ -16,7 +16,7 @@ from pydantic_settings import (
 )
 
 from node.config.receiving import Complete, Listen, Source
-from node.config.running import Web, Work
+from node.config.running import Retention, Web, Work
 from node.config.sending import Deliver, Destination, DicomwebPeer, OrthancPeer, Report
 from node.config.trust import Audit, Quarantine, Tls
 from node.errors import Misconfigured
@@ -43,6 +43,7 @@ class Config(BaseSettings):
     sources: tuple[Source, ...] = ()
     deliver: Deliver = Deliver()
     work: Work = Work()
+    retention: Retention = Retention()
     web: Web = Web()
     report: Report = Report()
     tls: Tls = Tls()

@@ -31,3 +31,9 @@ class Web(Section):
     def address(self) -> str:
         """Where people reach the pages, without a slash at the end."""
         return self.url.rstrip("/") or f"http://{self.bind}:{self.port}"
+
+
+class Retention(Section):
+    """How long received images stay after every result is delivered."""
+
+    images_h: Annotated[float, Field(ge=0)] = 24.0

@@ -10,8 +10,10 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -101,16 +103,39 @@ class Archive:
                 "make room, the sender will try again"
             )
 
+    def remove(self, sha256: str, idle_s: float) -> bool:
+        """Delete a file that nobody has stored or read for a while; return whether it is gone.
+
+        A sender may store the same contents again at this very moment, and is told that they are
+        safe: `_adopt` and this hold the folder's lock, and what was just stored again is not idle.
+        """
+        target = self.path(sha256)
+        with _locked(target.parent, fcntl.LOCK_EX):
+            if not target.exists():
+                return True
+            facts = target.stat()
+            if time.time() - max(facts.st_atime, facts.st_mtime) < idle_s:
+                return False
+            target.unlink()
+        return True
+
+    def free_mb(self) -> int:
+        """Return the free space (MiB) on the archive's disk."""
+        return shutil.disk_usage(self._incoming).free // _MEGABYTE
+
     def _adopt(self, part: Path, sha256: str) -> StoredFile:
         """Give a flushed file its address, durably."""
         target = self.path(sha256)
-        if _size(target) == _size(part):
-            part.unlink()
-        else:
-            part.rename(target)
-        # Also when the file was there already: its writer may not have come this far yet.
-        _flush_folder(target.parent)
-        return _stored(target, sha256, target.stat())
+        with _locked(target.parent, fcntl.LOCK_SH) as folder:
+            if _size(target) == _size(part):
+                part.unlink()
+                # In use again, see `remove`; the time of storing stays what it was.
+                os.utime(target, ns=(time.time_ns(), target.stat().st_mtime_ns))
+            else:
+                part.rename(target)
+            # Also when the file was there already: its writer may not have come this far yet.
+            os.fsync(folder)
+            return _stored(target, sha256, target.stat())
 
     def _remove_leftovers(self) -> None:
         """Delete what a crash left unfinished: a file that no live process holds the lock of."""
@@ -200,8 +225,22 @@ def _make_durable_folder(folder: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
+    with _opened(folder) as handle:
+        os.fsync(handle)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[int]:
+    """Hold a folder's lock, shared or alone; closing the folder gives it back."""
+    with _opened(folder) as handle:
+        fcntl.flock(handle, how)
+        yield handle
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)
+        yield handle
     finally:
         os.close(handle)

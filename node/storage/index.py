@@ -12,7 +12,18 @@ from functools import partial
 from typing import Any, Literal
 
 import structlog
-from sqlalchemy import Connection, case, create_engine, event, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    case,
+    create_engine,
+    delete,
+    event,
+    exists,
+    not_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, make_url
 
@@ -25,6 +36,7 @@ from node.storage.tables import (
     conflicts,
     deliveries,
     instances,
+    released,
     studies,
 )
 
@@ -142,6 +154,7 @@ class Index:
                 connection.execute(self._count_in(study))
             if len(new) == len(rows):
                 return ["new"] * len(rows)
+            self._take_back(connection, rows)
             return self._sort_out(connection, rows, {uid: first[uid] for uid in new})
 
     def _sort_out(
@@ -164,6 +177,70 @@ class Index:
                 note = {column.name: getattr(row, column.name) for column in conflicts.columns}
                 connection.execute(self._insert(conflicts).values(note).on_conflict_do_nothing())
         return outcomes
+
+    def _take_back(self, connection: Connection, rows: Sequence[InstanceRow]) -> None:
+        """Note that released files came again; a study that waited for them is looked at."""
+        hashes = {row.sha256: row for row in rows}
+        back = delete(released).where(released.c.sha256.in_(hashes)).returning(released.c.sha256)
+        for study in _by_study([hashes[sha] for sha in connection.execute(back).scalars()]):
+            waits = studies.c.state == "incomplete"
+            connection.execute(
+                update(studies)
+                .where(studies.c.study_uid == study[0].study_uid)
+                .values(
+                    last_received=datetime.now(UTC),
+                    state=case((waits, "receiving"), else_=studies.c.state),
+                )
+            )
+
+    def release(self, study_uid: str) -> list[str]:
+        """Note that the files of a study are no longer kept; return their content hashes."""
+        kept = select(instances.c.sha256, instances.c.study_uid).where(
+            instances.c.study_uid == study_uid
+        )
+        other = select(conflicts.c.sha256, conflicts.c.study_uid).where(
+            conflicts.c.study_uid == study_uid
+        )
+        now = datetime.now(UTC)
+        with self._writer.begin() as connection:
+            found = connection.execute(kept.union(other)).all()
+            values = [{"sha256": r[0], "study_uid": r[1], "released_at": now} for r in found]
+            if values:
+                row = self._insert(released).on_conflict_do_nothing()
+                connection.execute(row, values)
+        return [value["sha256"] for value in values]
+
+    def released(self, study_uid: str | None = None) -> frozenset[str]:
+        """Return the content hashes of the files that are no longer kept, of one study or all."""
+        query = select(released.c.sha256)
+        if study_uid is not None:
+            query = query.where(released.c.study_uid == study_uid)
+        return frozenset(row[0] for row in self._read(query))
+
+    def delivered_before(self, when: datetime) -> tuple[str, ...]:
+        """Return the studies that need their files no longer, the oldest first.
+
+        They have ended, every result has been delivered, the last one before ``when``, as was
+        the last image received, and some of their files are still kept.
+        """
+        its = deliveries.c.job_id == studies.c.job_id
+        open_or_young = (deliveries.c.state != "delivered") | (deliveries.c.updated_at >= when)
+        is_kept = and_(
+            instances.c.study_uid == studies.c.study_uid,
+            not_(exists().where(released.c.sha256 == instances.c.sha256)),
+        )
+        query = (
+            select(studies.c.study_uid)
+            .where(
+                studies.c.state.in_(("done", "rejected")),
+                studies.c.last_received < when,
+                exists().where(its),
+                not_(exists().where(its, open_or_young)),
+                exists().where(is_kept),
+            )
+            .order_by(studies.c.last_received)
+        )
+        return tuple(row[0] for row in self._read(query))
 
     def rebuild(
         self, files: Iterable[StoredFile], read: Callable[[StoredFile], InstanceRow]

@@ -80,6 +80,15 @@ conflicts = Table(
     Column("received_at", UtcDateTime, nullable=False),
 )
 
+#: Instances whose file was deleted after delivery (retention); they come back when sent again.
+released = Table(
+    "released",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("study_uid", String(64), nullable=False, index=True),
+    Column("released_at", UtcDateTime, nullable=False),
+)
+
 studies = Table(
     "studies",
     metadata,

@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from node.asking import Asking, Counts
 from node.config import Complete, Source
-from node.errors import DestinationUnavailable
+from node.errors import DestinationUnavailable, Misconfigured
 from node.jobs import Job
 from node.spine.facts import SeriesFacts
 from node.spine.instances import InstanceRow, input_hash
@@ -44,6 +46,7 @@ class World:
         self.handed_in: list[tuple[Any, ...]] = []
         self.priorities: list[int] = []
         self.read = 0
+        self.deleted: frozenset[str] = frozenset()
         self.told: Counts | None = None
         self.waiting = threading.Event()
         self.waiting.set()
@@ -85,6 +88,9 @@ class World:
 
     def instances(self, _uid: str) -> list[InstanceRow]:
         return [InstanceRow(i, "s", STUDY, "c", "t", i, 1, "PACS", NOW) for i in self.images]
+
+    def released(self, _uid: str) -> frozenset[str]:
+        return self.deleted
 
     def input_hash(self, uid: str) -> str:
         return input_hash(self.instances(uid))
@@ -344,3 +350,18 @@ def test_an_urgent_sender_comes_first() -> None:
     urgent.watcher(sources=[Source(ae_title="*", priority="stat")]).consider(urgent.row)
 
     assert urgent.priorities[0] < world.priorities[0]
+
+
+def test_a_study_whose_images_were_deleted_waits_for_all_of_them() -> None:
+    """A late image cannot run alone, and nobody can requeue what is not there."""
+    world = World(QUIET)
+    world.deleted = frozenset({"a"})
+    watcher = world.watcher()
+
+    watcher.consider(world.row)
+
+    assert world.row.state == "incomplete"
+    assert "send the whole study again" in world.row.reasons[0]
+    with pytest.raises(Misconfigured, match="send the whole study again"):
+        watcher.requeue(STUDY)
+    assert world.handed_in == []

@@ -1,0 +1,88 @@
+"""Delete received images once their results are delivered; nothing undelivered is ever deleted.
+
+The node is no archive: the PACS has the images. Rows of the index stay, so that an image that
+comes again is known; results stay too.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from node.config import Retention as Rules
+from node.storage.archive import Archive
+from node.storage.index import Index
+
+log = structlog.get_logger()
+
+SWEEP_S = 60.0
+#: A file that was stored or read within this time (s) is left for the next sweep.
+IDLE_S = 600.0
+
+
+@dataclass
+class Retention:
+    """Deletes the files of studies that are finished and delivered.
+
+    Attributes
+    ----------
+    rules : config.Retention
+    min_free_mb : int
+        The watermark below which images are refused (MiB); at twice of it finished studies go
+        before their time, the oldest first.
+    archive : Archive
+    index : Index
+    """
+
+    rules: Rules
+    min_free_mb: int
+    archive: Archive
+    index: Index
+    _left: set[str] = field(default_factory=set)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Sweep in a thread of its own."""
+        self._left |= self.index.released()  # what a crash left between noting and deleting
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop sweeping."""
+        self._stopped.set()
+        if self._thread:
+            self._thread.join(timeout=10)
+
+    def sweep(self, now: datetime) -> list[str]:
+        """Release what is due at ``now`` (UTC); return the studies."""
+        if not self.rules.images_h:
+            return []
+        due = now - timedelta(hours=self.rules.images_h)
+        gone = [self._release(study) for study in self.index.delivered_before(due)]
+        self._delete()
+        for study in self.index.delivered_before(now):
+            if self.archive.free_mb() >= 2 * self.min_free_mb:
+                break
+            gone.append(self._release(study))
+            self._delete()
+        return gone
+
+    def _release(self, study_uid: str) -> str:
+        """Note first, then delete: whoever asks meanwhile is not promised a file."""
+        hashes = self.index.release(study_uid)
+        self._left.update(hashes)
+        log.info("images released after delivery", study_uid=study_uid, instances=len(hashes))
+        return study_uid
+
+    def _delete(self) -> None:
+        gone = {sha256 for sha256 in self._left if self.archive.remove(sha256, IDLE_S)}
+        self._left -= gone
+
+    def _run(self) -> None:
+        while not self._stopped.wait(SWEEP_S):
+            try:
+                self.sweep(datetime.now(UTC))
+            except Exception:
+                log.exception("images could not be released; it is tried again")

@@ -1,0 +1,167 @@
+"""What is deleted after delivery, what never is, and what comes again; on both databases."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from node.config import Retention as Rules
+from node.retention import Retention
+from node.spine.instances import InstanceRow
+from node.storage.archive import Archive
+from node.storage.index import Index
+from tests.builders import uid
+from tests.postgres_server import PostgresServer
+
+NOW = datetime.now(UTC)
+STUDY = uid("study", "retention")
+SOURCE = "SCANNER"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def index(
+    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Index]:
+    if request.param == "sqlite":
+        index = Index(f"sqlite:///{tmp_path}/index.sqlite")
+        yield index
+        index.close()
+        return
+    with PostgresServer(tmp_path_factory.mktemp("postgresql")) as server:
+        index = Index(server.url)
+        yield index
+        index.close()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "archive", 0)
+
+
+def receive(archive: Archive, index: Index, number: int, study: str = STUDY) -> Path:
+    """Store an instance and index it, as the listener does."""
+    stored = archive.put(f"image {number} of {study}".encode())
+    row = InstanceRow(
+        sop_instance_uid=uid("instance", study, number),
+        series_uid=uid("series", study),
+        study_uid=study,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        sha256=stored.sha256,
+        bytes=stored.bytes,
+        source=SOURCE,
+        received_at=stored.stored_at,
+    )
+    index.add_instance(row)
+    return stored.path
+
+
+def deliver(index: Index, *states: str, study: str = STUDY) -> None:
+    """Bring a study to its end, its results to a destination for each state."""
+    index.set_state(study, "queued", job_id=f"{study}:job")
+    for state in ("running", "delivering", "done"):
+        index.set_state(study, state)
+    for number, state in enumerate(states):
+        index.upsert_delivery(f"{study}:job", study, f"pacs{number}", state, 1)
+
+
+def grow_old(path: Path) -> None:
+    """Let a file look as if nobody had touched it for two hours."""
+    os.utime(path, (time.time() - 7200, time.time() - 7200))
+
+
+def sweep(archive: Archive, index: Index, *, hours: float, min_free_mb: int = 0) -> list[str]:
+    """Sweep at a time so many hours from now."""
+    rules = Retention(Rules(images_h=24.0), min_free_mb, archive, index)
+    return rules.sweep(NOW + timedelta(hours=hours))
+
+
+def test_images_go_a_day_after_the_last_delivery(archive: Archive, index: Index) -> None:
+    """Before that they stay; afterwards the rows stay and the files are gone."""
+    paths = [receive(archive, index, number) for number in (1, 2)]
+    deliver(index, "delivered", "delivered")
+    for path in paths:
+        grow_old(path)
+
+    assert sweep(archive, index, hours=23) == []
+    assert all(path.exists() for path in paths)
+    assert sweep(archive, index, hours=25) == [STUDY]
+    assert not any(path.exists() for path in paths)
+    assert len(index.instances(STUDY)) == len(index.released(STUDY)) == 2
+    assert sweep(archive, index, hours=26) == []
+
+
+@pytest.mark.parametrize("states", [("delivered", "waiting"), ("dead",), ("refused",), ()])
+def test_nothing_undelivered_is_deleted(
+    archive: Archive, index: Index, states: tuple[str, ...]
+) -> None:
+    """However old it is, and also when there is nobody to deliver to."""
+    path = receive(archive, index, 1)
+    deliver(index, *states)
+    grow_old(path)
+
+    assert sweep(archive, index, hours=10_000, min_free_mb=2**40) == []
+    assert path.exists()
+
+
+def test_a_full_disk_frees_finished_studies_first(archive: Archive, index: Index) -> None:
+    """Near the watermark a finished study need not wait for its day."""
+    waiting = uid("study", "waiting")
+    kept, gone = receive(archive, index, 1, waiting), receive(archive, index, 1)
+    deliver(index, "delivered")
+    for path in (kept, gone):
+        grow_old(path)
+
+    assert sweep(archive, index, hours=1, min_free_mb=2**40) == [STUDY]
+    assert (kept.exists(), gone.exists()) == (True, False)
+
+
+def test_a_file_in_use_waits_for_the_next_sweep(archive: Archive, index: Index) -> None:
+    """What was stored again a moment ago was acknowledged again: it is not deleted."""
+    path = receive(archive, index, 1)
+    deliver(index, "delivered")
+    grow_old(path)
+    receive(archive, index, 1)
+    rules = Retention(Rules(images_h=24.0), 0, archive, index)
+
+    rules.sweep(NOW + timedelta(hours=25))
+    assert path.exists()
+    grow_old(path)
+    rules.sweep(NOW + timedelta(hours=26))
+    assert not path.exists()
+
+
+def test_a_study_that_comes_again_is_whole_again(archive: Archive, index: Index) -> None:
+    """A late image alone waits for the others; when they come, the study is looked at."""
+    path = receive(archive, index, 1)
+    deliver(index, "delivered")
+    grow_old(path)
+    sweep(archive, index, hours=25)
+    receive(archive, index, 2)
+    index.set_state(STUDY, "incomplete", ["images were deleted"])
+
+    assert receive(archive, index, 1) == path
+    assert path.exists()
+    assert index.released(STUDY) == frozenset()
+    study = index.study(STUDY)
+    assert study is not None
+    assert (study.state, study.instances) == ("receiving", 2)
+
+
+def test_a_finished_study_sent_again_stays_finished(archive: Archive, index: Index) -> None:
+    """The same images make no second result; they are deleted again in time."""
+    path = receive(archive, index, 1)
+    deliver(index, "delivered")
+    grow_old(path)
+    sweep(archive, index, hours=25)
+    receive(archive, index, 1)
+    study = index.study(STUDY)
+    assert study is not None
+    assert study.state == "done"
+
+    grow_old(path)
+    assert sweep(archive, index, hours=50) == [STUDY]
+    assert not path.exists()
