@@ -23,6 +23,9 @@ from node.spine.stacks import Orientation, extent, pitch, stacks
 SAGITTAL_HEIGHT_MM = (110.0, 160.0)
 SAGITTAL_WIDTH_MM = 34.0
 AXIAL_HEIGHT_MM = (50.0, 100.0)
+#: A sagittal lumbar series is 220 to 320 mm high and 50 to 110 mm across. A knee (160 by 110 mm)
+#: and a head (240 by 150 mm) are scanned nearly as wide as high.
+SPINE_ASPECT = 1.8
 ENOUGH_SLICES = {Role.SAGITTAL_T1: 15, Role.SAGITTAL_T2: 15, Role.AXIAL_T2: 30}
 #: Thinner is a 3-D acquisition; the models were trained on 2-D slices.
 THIN_SLICE_MM = 2.0
@@ -127,6 +130,9 @@ def _candidate(series: SeriesFacts, group: Group) -> Candidate:
     role, refusal = _role(group.orientation, seen)
     if role is None:
         return _unusable(series, (*group.notes, *seen.reasons, refusal), group.frames)
+    refusal = _no_spine(role, group)
+    if refusal:
+        return _unusable(series, (*group.notes, *seen.reasons, refusal), group.frames)
     start = Candidate(
         series.series_uid,
         role,
@@ -153,6 +159,20 @@ def _role(direction: Orientation, seen: Contrast) -> tuple[Role | None, str]:
     if seen.weighting is Weighting.UNKNOWN:
         return None, f"{direction}, weighting unknown: {seen.reasons[-1]}"
     return None, f"{direction} {seen.weighting} fills no role"
+
+
+def _no_spine(role: Role, group: Group) -> str:
+    """Refuse a sagittal series whose field of view is not that of a lumbar spine."""
+    if role is Role.AXIAL_T2:
+        return ""
+    planes = [f.plane for f in group.frames if f.plane is not None]
+    low, high = extent(planes, axis=2)
+    right, left = extent(planes, axis=0)
+    if high - low < SAGITTAL_HEIGHT_MM[0]:
+        return f"{high - low:.0f} mm from head to foot: too little for five lumbar levels"
+    if high - low < SPINE_ASPECT * (left - right):
+        return f"{left - right:.0f} mm across, {high - low:.0f} mm from head to foot: not a spine"
+    return ""
 
 
 def _layout(group: Group) -> str:
