@@ -25,7 +25,7 @@ from node.inference import pipeline
 from node.inference.runtime import ModelStore
 from node.spine import series
 from node.spine.anatomy import ROLE_OF, Role
-from node.spine.findings import SeriesUse, StudyFindings, nothing_assessed
+from node.spine.findings import SeriesScore, SeriesUse, StudyFindings, nothing_assessed
 from node.spine.series import SeriesChoice
 from node.spine.volume import Volume
 
@@ -199,6 +199,10 @@ def find(taken: Taken, store: ModelStore) -> tuple[StudyFindings, dict[Role, Vol
             for role, c in chosen.items()
         },
         other_series=choice.others,
+        candidates=tuple(
+            SeriesScore(c.series_uid, c.name, c.role, c.score, dict(c.parts), c.reasons)
+            for c in choice.candidates
+        ),
         timings_ms={"read": read_ms, **found.timings_ms},
     )
     unread = [*taken.unreadable.values(), *left_out.values()]

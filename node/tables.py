@@ -116,16 +116,21 @@ def one_study(
 
 
 def _series(findings: dict[str, Any]) -> Table:
+    """Return the choice of series and, below, the score table that made it."""
     table = Table(title="series", box=box.SIMPLE)
-    for name in ("role", "series", "score", "reasons"):
+    for name in ("role", "series", "score", "parts of the score (0 to 1)", "reasons"):
         table.add_column(name, overflow="fold")
     for role, use in findings["series"].items():
-        if use is None:
-            table.add_row(role, "none", "", "")
-        else:
-            table.add_row(role, use["series_uid"], f"{use['score']:.2f}", "; ".join(use["reasons"]))
+        uid = use["series_uid"] if use else "none"
+        table.add_row(role, uid, f"{use['score']:.1f}" if use else "", "", "")
+    table.add_section()
+    for c in findings.get("candidates", ()):
+        parts = " ".join(f"{name} {part:.2g}" for name, part in c["parts"].items())
+        score = f"{c['score']:.1f}" if c["role"] else ""
+        table.add_row(c["role"] or "no role", c["name"], score, parts, "; ".join(c["reasons"]))
+    table.add_section()
     for other in findings["other_series"]:
-        table.add_row("not used", other["series_uid"], "", other["reason"])
+        table.add_row("not used", other["series_uid"], "", "", other["reason"])
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from node.errors import LumbarError
 from node.spine.anatomy import ALL_FINDINGS, GRADES, FindingKey, Grade, Role
-from node.spine.findings import Finding, ModelUse, SeriesUse, StudyFindings
+from node.spine.findings import Finding, ModelUse, SeriesScore, SeriesUse, StudyFindings
 from node.web.parts import Held
 
 STUDY_UID = "1.2.840.113619.2.55.3.604688119.971"
@@ -28,6 +28,10 @@ def findings_json(
         models=(ModelUse("severity_canal", "7", "ab" * 32, "CPUExecutionProvider"),),
         series={Role.SAGITTAL_T2: SeriesUse("1.2.3.4", 0.875, ("TE 102 ms",))},
         other_series={"1.2.3.5": "localizer"},
+        candidates=(
+            SeriesScore("1.2.3.4", "series 3", Role.SAGITTAL_T2, 81.5, {"contrast": 1.0}),
+            SeriesScore("1.2.3.5", "series 1", None, 0.0, reasons=("localizer",)),
+        ),
         timings_ms={"read": 812.4},
     ).to_json()
 

@@ -128,6 +128,32 @@ class SeriesUse:
 
 
 @dataclass(frozen=True)
+class SeriesScore:
+    """A row of the score table: what a series, or a part of one, was found to be good for.
+
+    Attributes
+    ----------
+    series_uid : str
+    name : str
+        As people name it: ``series 4``.
+    role : Role or None
+        None when no role can use it.
+    score : float
+        The weighted sum of `parts`.
+    parts : dict of str to float
+        Each 0 to 1; empty without a role.
+    reasons : tuple of str
+    """
+
+    series_uid: str
+    name: str
+    role: Role | None
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class StudyFindings:
     """Everything the node has to say about one study.
 
@@ -139,6 +165,8 @@ class StudyFindings:
     models : tuple of ModelUse
     series : dict of Role to SeriesUse or None
     other_series : dict of series UID to the reason it was not used
+    candidates : tuple of SeriesScore
+        The score table behind the choice, best first.
     findings : tuple of Finding
         Always 25, in the order of `ALL_FINDINGS`.
     timings_ms : dict
@@ -151,6 +179,7 @@ class StudyFindings:
     models: tuple[ModelUse, ...] = ()
     series: Mapping[Role, SeriesUse | None] = field(default_factory=dict)
     other_series: Mapping[str, str] = field(default_factory=dict)
+    candidates: tuple[SeriesScore, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -182,6 +211,7 @@ class StudyFindings:
             "other_series": [
                 {"series_uid": uid, "reason": why} for uid, why in self.other_series.items()
             ],
+            "candidates": [{**asdict(c), "reasons": list(c.reasons)} for c in self.candidates],
             "findings": [f.to_json() for f in self.findings],
             "timings_ms": {k: round(v, 1) for k, v in self.timings_ms.items()},
         }
@@ -199,6 +229,7 @@ class StudyFindings:
             models=tuple(ModelUse(**m) for m in raw["models"]),
             series={Role(k): _series_use(v) for k, v in raw["series"].items()},
             other_series={o["series_uid"]: o["reason"] for o in raw["other_series"]},
+            candidates=tuple(_score(c) for c in raw.get("candidates", ())),
             timings_ms=dict(raw["timings_ms"]),
         )
 
@@ -225,3 +256,10 @@ def _series_json(use: SeriesUse | None) -> dict[str, Any] | None:
 
 def _series_use(raw: Mapping[str, Any] | None) -> SeriesUse | None:
     return SeriesUse(raw["series_uid"], raw["score"], tuple(raw["reasons"])) if raw else None
+
+
+def _score(raw: Mapping[str, Any]) -> SeriesScore:
+    role = Role(raw["role"]) if raw["role"] else None
+    return SeriesScore(
+        raw["series_uid"], raw["name"], role, raw["score"], raw["parts"], tuple(raw["reasons"])
+    )

@@ -62,6 +62,7 @@ def test_one_study_shows_the_whole_answer(read_study: Parts) -> None:
         "no axial slice there", "Right subarticular stenosis: L5/S1", "80 %", "0.88", "TE 102 ms",
         "localizer", "ab" * 32, "CPUExecutionProvider", "delivered", "archive",
         "3 attempts: does not answer", f"/studies/{STUDY_UID}/pages/summary.png",
+        "How they were chosen: 2 candidates", "81.5", "axial slices cover 132 mm",
     ):  # fmt: skip
         assert words in page, words
 

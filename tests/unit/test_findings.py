@@ -11,6 +11,7 @@ from node.spine.anatomy import ALL_FINDINGS, GRADES, Condition, Grade, Level, Ro
 from node.spine.findings import (
     Finding,
     ModelUse,
+    SeriesScore,
     SeriesUse,
     StudyFindings,
     in_order,
@@ -58,6 +59,12 @@ def studies(draw: Any) -> StudyFindings:
         models=(ModelUse("severity_canal", "3", "ab" * 32, "cpu"),),
         series={role: draw(use) for role in Role},
         other_series=draw(st.dictionaries(_uids, st.text(max_size=9), max_size=3)),
+        candidates=tuple(
+            SeriesScore(uid, "series 3", role, 81.5, {"contrast": 1.0}, ("T2 by TE 100 ms",))
+            for uid, role in draw(
+                st.dictionaries(_uids, st.none() | st.sampled_from(Role), max_size=3)
+            ).items()
+        ),
         timings_ms={"total": draw(st.integers(0, 10**6)) / 2},
     )
 
@@ -90,6 +97,7 @@ def test_the_json_has_the_names_of_the_contract() -> None:
         "models",
         "series",
         "other_series",
+        "candidates",
         "findings",
         "timings_ms",
     }
