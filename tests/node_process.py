@@ -104,17 +104,35 @@ class NodeProcess:
 
     def start(self) -> None:
         """Start the process and return once its pages answer."""
-        with (self.folder / "node.log").open("ab") as log:
-            self._processes = [
-                subprocess.Popen(
-                    [sys.executable, "-m", "node.cli", command, "--config", str(self.config)],
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=ENVIRONMENT,
-                )
-                for command in self.commands
-            ]
+        self._processes = [self._launch(command) for command in self.commands]
         wait_for(self._is_up, seconds=60, what="the node")
+
+    def _launch(self, command: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "node.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "node.cli", command, "--config", str(self.config)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=ENVIRONMENT,
+            )
+
+    def pid(self, command: str) -> int:
+        """Return the process id of one of the commands."""
+        return self._processes[self.commands.index(command)].pid
+
+    def replace(self, command: str) -> None:
+        """End one command's process as a power cut would, and start it again."""
+        place = self.commands.index(command)
+        self._processes[place].kill()
+        self._processes[place].wait(timeout=10)
+        self._processes[place] = self._launch(command)
+
+    def revive(self) -> int:
+        """Start again what has ended by itself, as systemd would, and return how many that were."""
+        ended = [c for c, p in zip(self.commands, self._processes, strict=True) if p.poll()]
+        for command in ended:
+            self.replace(command)
+        return len(ended)
 
     def stop(self) -> None:
         """End every process as an administrator would."""
