@@ -4,8 +4,9 @@ import json
 import logging
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import structlog
 import typer
@@ -33,6 +34,22 @@ ConfigFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs")]
 
 
+class _Lossy:
+    """A stream that loses a line rather than the thread that logs it: its disk may be full."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def start_logging(*, service: bool) -> None:
     """Log JSON lines to stderr as a service; only warnings for a command a person runs."""
     level = logging.INFO if service else logging.ERROR
@@ -45,7 +62,7 @@ def start_logging(*, service: bool) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr))),
     )
     # Their warnings may quote header text, and so a patient.
     for name in ("pynetdicom", "pydicom", "highdicom"):
