@@ -1,0 +1,36 @@
+"""``backup``: a copy of a running node, to start from after a loss."""
+
+import sqlite3
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.commands.shell import ConfigFile, app, out, start_logging
+from node.config import load
+from node.errors import LumbarError
+from node.storage.backup import back_up
+
+
+@app.command("backup")
+def backup_command(
+    folder: Annotated[Path, typer.Argument(help="Where the copy goes; may hold an earlier one")],
+    config: ConfigFile = None,
+) -> None:
+    """Copy everything this node holds into a folder, while it runs.
+
+    To restore, copy the folder to data_dir and start the node.
+    """
+    start_logging(service=False)
+    settings = load(config)
+    if settings.database_url:
+        out.print(
+            "The database is PostgreSQL: its own backup (pg_dump) has to be made first, since no "
+            "row of it may lack its file here.",
+            highlight=False,
+        )
+    try:
+        copied = back_up(settings.data_dir, folder)
+    except (OSError, sqlite3.Error) as error:
+        raise LumbarError(f"the backup in {folder} is not complete: {error}") from error
+    out.print(f"{copied} files copied; {folder} can be started from", highlight=False)
