@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from node import __version__
 from node.analysis import delivery_order, ending
 from node.asking import Asking
 from node.audit import Trail
+from node.commit import Commitments, commitment_peer
 from node.config import Config
 from node.dicom.counting import count_images
 from node.dicom.intake import Intake, read_row
 from node.dicom.limits import check_file
 from node.dicom.listener import Listener
+from node.dicom.reporting import report
 from node.errors import Misconfigured
 from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Worker
@@ -74,6 +76,14 @@ class Node:
             if config.audit.syslog_host
             else None
         )
+        self.commitments = Commitments(
+            desk=self.desk,
+            index=self.index,
+            path_of=self.archive.path,
+            rules=config.deliver,
+            peer_of=partial(commitment_peer, config),
+            report=lambda answer, peer: report(answer, peer, config.listen.ae_title, config.tls),
+        )
         self.listener = Listener(
             config.listen,
             self.archive,
@@ -82,6 +92,7 @@ class Node:
             self.quarantine,
             tls=config.tls,
             note=self.trail.note,
+            commitments=self.commitments,
         )
         self.watcher = Watcher(
             times=config.complete,
@@ -206,6 +217,7 @@ class Node:
             Queue("deliver", self.outbox.story, work.deliveries_at_once),
             Queue("pull", self.pull.story, 1),
             Queue("tell", self.notices.story, 1),
+            Queue("commit", self.commitments.story, 1),
         )
 
     def _earlier_of(self, study_uid: str, job_id: str) -> Sequence[Path]:

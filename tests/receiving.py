@@ -19,6 +19,7 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from node.config import Listen, Source, Tls
 from node.dicom.audit import Note
+from node.dicom.commitment import Commitments
 from node.dicom.intake import read_row
 from node.dicom.limits import check
 from node.dicom.listener import Listener
@@ -57,6 +58,7 @@ def listening(
     sources: Sequence[Source] = (),
     tls: Tls | None = None,
     note: Note = lambda *_: None,
+    commitments: Commitments | None = None,
     **settings: Any,
 ) -> Iterator[Node]:
     """Run a listener on a free port; keyword arguments are settings of `config.Listen`.
@@ -68,7 +70,12 @@ def listening(
     index = Index(f"sqlite:///{root}/index.sqlite")
     index.rebuild(archive.iterate(), read_row)  # as a node does when it starts
     quarantine = Quarantine(root / "quarantine", 64)
-    listener = Listener(options, archive, index, sources, quarantine, tls=tls, note=note)
+    listener = Listener(
+        *(options, archive, index, sources, quarantine),
+        tls=tls,
+        note=note,
+        commitments=commitments,
+    )
     listener.start()
     try:
         yield Node(listener, archive, index, root, options.port, quarantine)

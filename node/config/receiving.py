@@ -63,6 +63,7 @@ class Source(Section):
     ignore: bool = False
     priority: Literal["stat", "routine"] = "routine"
     ask: DicomAddress | None = None
+    commit_to: DicomAddress | None = None
     proven_s: Annotated[float | None, Field(ge=0)] = None
     quiet_s: Seconds | None = None
     incomplete_s: Seconds | None = None

@@ -12,6 +12,7 @@ from node.config import Listen
 from node.dicom import command, negotiation, pdu, statuses
 from node.dicom.books import Peer
 from node.dicom.command import Command
+from node.dicom.committing import QUIET_S, Committing
 from node.dicom.intake import IMPLEMENTATION_UID, Custody
 from node.dicom.line import Page
 from node.dicom.pdu import ProtocolError
@@ -72,6 +73,8 @@ class Association:
         self._contexts: dict[int, tuple[str, str]] = {}  # id -> SOP class, transfer syntax
         self._chunk = bytearray()
         self._partial = bytearray()  # of a command set
+        self._most = 0  # bytes of a PDU that the peer takes; 0: any
+        self._committing = Committing(page)
         self._context = 0  # of the message that arrives
         self._command: Command | None = None  # its data set is awaited
         self._sink: Reception | _Collect | _Discard = _Discard()
@@ -119,6 +122,7 @@ class Association:
             for p in request.proposals
             if answers[p.context_id][0] == pdu.ACCEPTED
         }
+        self._most = request.max_pdu
         wire.limit(settings.network_timeout_s)
         wire.send(pdu.acceptance(request, answers, IMPLEMENTATION_UID, MAX_PDU))
         return True
@@ -132,6 +136,7 @@ class Association:
     def _serve(self) -> bytes:
         """Take PDUs until the peer ends the association; return the last PDU to send."""
         while True:
+            self._report()
             kind, length = self._wire.pdu()
             if kind == pdu.DATA:
                 self._data(length)
@@ -207,12 +212,42 @@ class Association:
             status = self._store(request)
         elif request.field == command.C_ECHO:
             status = statuses.SUCCESS
+        elif request.field == command.N_ACTION:
+            status = self._ask(request)
+        elif request.field == command.N_EVENT_REPORT | command.RESPONSE:
+            self._committing.confirmed(request)
+            return
         elif request.field == command.C_CANCEL or request.field & command.RESPONSE:
             return  # there is nothing to cancel, and nothing was asked
         else:
             status = statuses.UNRECOGNISED_OPERATION
         fragment = command.answer(request, status)
         self._wire.send(pdu.data(self._context, _IS_COMMAND | _IS_LAST, fragment))
+
+    def _ask(self, request: Command) -> int:
+        """Take on a request for storage commitment, and return the status."""
+        sink, self._sink = self._sink, _Discard()
+        sop_class, syntax = self._contexts[self._context]
+        if sop_class != negotiation.PUSH_MODEL or not isinstance(sink, _Collect):
+            return statuses.UNRECOGNISED_OPERATION
+        return self._committing.ask(request, bytes(sink.raw), self._context, syntax)
+
+    def _report(self) -> None:
+        """Send a report between two messages of a peer that seems to wait for it."""
+        between = self._command is None and not self._partial
+        if between and self._committing.has_report and self._wire.is_quiet(QUIET_S):
+            report = self._committing.next_report()
+            if report is not None:
+                self._send(*report)
+
+    def _send(self, context: int, message: bytes, data_set: bytes) -> None:
+        """Send a message of ours with its data set, in fragments that the peer can take."""
+        self._wire.send(pdu.data(context, _IS_COMMAND | _IS_LAST, message))
+        most = min(self._most or MAX_PDU, MAX_PDU) - 6
+        for start in range(0, len(data_set), most):
+            is_last = start + most >= len(data_set)
+            fragment = data_set[start : start + most]
+            self._wire.send(pdu.data(context, _IS_LAST if is_last else 0, fragment))
 
     def _store(self, request: Command) -> int:
         """Make an instance durable, enter it in the books, and return the status."""

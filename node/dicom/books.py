@@ -10,8 +10,10 @@ import queue
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -19,6 +21,7 @@ import structlog
 from node.dicom import pdu
 from node.dicom.admission import Gate, Refusal
 from node.dicom.audit import Event, Note
+from node.dicom.commitment import Asked, Commitments, Holding, NoCommitments
 from node.dicom.intake import Register
 from node.spine.instances import InstanceRow
 
@@ -55,12 +58,18 @@ class _Open:
 
     peer: Peer
     studies: set[str] = field(default_factory=set)
+    asked: dict[str, Asked] = field(default_factory=dict)  # commitments, by transaction
 
 
 @dataclass(frozen=True)
-class _Closing:
-    key: Key
-    done: "Future[None]"
+class _Mark:
+    """A place in the queue: what is to be done once all rows before it are written."""
+
+    do: Callable[[], Any]
+    done: "Future[Any]" = field(default_factory=Future)
+
+    def reach(self) -> None:
+        self.done.set_result(self.do())
 
 
 class Books:
@@ -76,11 +85,19 @@ class Books:
         Where rows go.
     note : callable, optional
         Records, in the audit trail, an event and the SOP class it was about.
+    commitments : commitment.Commitments, optional
+        Who answers storage commitment; none: requests are refused.
     """
 
     def __init__(
-        self, max_associations: int, gate: Gate, register: Register, note: Note = lambda *_: None
+        self,
+        max_associations: int,
+        gate: Gate,
+        register: Register,
+        note: Note = lambda *_: None,
+        commitments: Commitments | None = None,
     ) -> None:
+        self._commitments = commitments or NoCommitments()
         self._max_associations = max_associations
         self._gate = gate
         self._register = register
@@ -88,7 +105,7 @@ class Books:
         self._lock = threading.Lock()
         self._open: dict[Key, _Open] = {}
         self._counts: Counter[str] = Counter()
-        self._queue: queue.Queue[tuple[Key, InstanceRow] | _Closing | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[Key, InstanceRow] | _Mark | None] = queue.Queue(_WAITING)
         self._writer: threading.Thread | None = None
         self._is_ending = threading.Event()
 
@@ -164,17 +181,20 @@ class Books:
 
     def closed(self, key: Key) -> "Future[None]":
         """Close an association; the future is done once all its rows are in the index."""
-        done: Future[None] = Future()
         self._gate.leave(key)
+        mark = _Mark(partial(self._forget, key))
         with self._lock:
-            has_rows = key in self._open and bool(self._open[key].studies)
-            if not has_rows:
-                self._open.pop(key, None)
-        if has_rows:
-            self._queue.put(_Closing(key, done))
+            one = self._open.get(key)
+            asked = list(one.asked.values()) if one else []
+        if one is not None and asked:
+            one.asked.clear()
+            for request in asked:
+                self._safely(self._commitments.untold, one.peer.calling_ae, request)
+        if one is not None and one.studies:
+            self._queue.put(mark)
         else:
-            done.set_result(None)
-        return done
+            mark.reach()
+        return mark.done
 
     def lost(self, acceptor: int) -> None:
         """Close the associations of an acceptor that has ended."""
@@ -182,6 +202,51 @@ class Books:
             keys = [key for key in self._open if key[0] == acceptor]
         for key in keys:
             self.closed(key)
+
+    # -- storage commitment -----------------------------------------------------------------------
+
+    def commit(self, key: Key, asked: Asked) -> bool:
+        """Take on a request; say whether that worked."""
+        peer = self._peer(key)
+        if not self._safely(self._commitments.take, peer.calling_ae, asked):
+            return False
+        with self._lock:
+            if key in self._open:
+                self._open[key].asked[asked.transaction_uid] = asked
+        return True
+
+    def holdings(self, key: Key, sop_instance_uids: Sequence[str]) -> "Future[Any]":  # noqa: ARG002
+        """Return where instances are, once every row that has come is written."""
+        mark = _Mark(partial(self._look_up, sop_instance_uids))
+        self._queue.put(mark)
+        return mark.done
+
+    def told(self, key: Key, transaction_uid: str) -> None:
+        """Note that the peer knows the outcome of a request."""
+        with self._lock:
+            if key in self._open:
+                self._open[key].asked.pop(transaction_uid, None)
+        self._safely(self._commitments.told, self._peer(key).calling_ae, transaction_uid)
+
+    def _look_up(self, sop_instance_uids: Sequence[str]) -> Mapping[str, Holding] | None:
+        try:
+            return self._commitments.holdings(sop_instance_uids)
+        except Exception:
+            log.exception("storage commitment does not work")
+            return None
+
+    def _safely(self, function: Callable[..., None], *arguments: Any) -> bool:
+        """Call; say whether it worked. The line to an acceptor must not end with a database."""
+        try:
+            function(*arguments)
+        except Exception:
+            log.exception("storage commitment does not work")
+            return False
+        return True
+
+    def _forget(self, key: Key) -> None:
+        with self._lock:
+            self._open.pop(key, None)
 
     def _turn_away(self, peer: Peer, why: str) -> None:
         log.warning("association refused", why=why, **_who(peer))
@@ -200,34 +265,31 @@ class Books:
     def _write(self) -> None:
         is_last = False
         while not is_last:
-            rows, closing, is_last = self._gather()
+            rows, marks, is_last = self._gather()
             if rows:
                 self._add(rows)
-            with self._lock:
-                for one in closing:
-                    self._open.pop(one.key, None)
-            for one in closing:
-                one.done.set_result(None)
+            for mark in marks:
+                mark.reach()
 
-    def _gather(self) -> tuple[list[InstanceRow], list[_Closing], bool]:
-        """Wait for a row, and for its neighbours; a closing association is not kept waiting."""
+    def _gather(self) -> tuple[list[InstanceRow], list[_Mark], bool]:
+        """Wait for a row, and for its neighbours; who waits for a mark is not kept waiting."""
         rows: list[InstanceRow] = []
-        closing: list[_Closing] = []
+        marks: list[_Mark] = []
         entry: Any = self._queue.get()
         deadline = time.monotonic() + GROUP_S
         while entry is not None:
-            if isinstance(entry, _Closing):
-                closing.append(entry)
+            if isinstance(entry, _Mark):
+                marks.append(entry)
             else:
                 rows.append(entry[1])
-            patience = 0.0 if closing else deadline - time.monotonic()
+            patience = 0.0 if marks else deadline - time.monotonic()
             if len(rows) >= _GROUP:
-                return rows, closing, False
+                return rows, marks, False
             try:
                 entry = self._queue.get(block=patience > 0, timeout=max(patience, 0.001))
             except queue.Empty:
-                return rows, closing, False
-        return rows, closing, True
+                return rows, marks, False
+        return rows, marks, True
 
     def _add(self, rows: list[InstanceRow]) -> None:
         """Write rows, however long the database is away: the instances are safe meanwhile."""

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from node.dicom.pdu import ProtocolError
 
 C_STORE, C_ECHO, C_CANCEL = 0x0001, 0x0030, 0x0FFF
+N_EVENT_REPORT, N_ACTION = 0x0100, 0x0130
 RESPONSE = 0x8000  # added to the field of the request
-NO_DATA_SET = 0x0101
+DATA_SET, NO_DATA_SET = 0x0001, 0x0101
 
 #: Elements of group 0000 by number (PS3.7 section E.1).
 LENGTH, SOP_CLASS, FIELD, MESSAGE_ID, ANSWERS = 0x0000, 0x0002, 0x0100, 0x0110, 0x0120
 DATA_SET_TYPE, STATUS, COMMENT, SOP_INSTANCE = 0x0800, 0x0900, 0x0902, 0x1000
 REQUESTED_CLASS, REQUESTED_INSTANCE = 0x0003, 0x1001
+EVENT_TYPE, ACTION_TYPE = 0x1002, 0x1008
 
 _element = struct.Struct("<HHI")
 _NUMBERS = frozenset({FIELD, MESSAGE_ID, ANSWERS, DATA_SET_TYPE, STATUS})

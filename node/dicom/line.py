@@ -6,15 +6,16 @@ so that an association is closed after its last instance was entered.
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from node.dicom.admission import Refusal
 from node.dicom.books import Books, Peer
+from node.dicom.commitment import Asked, Holding
 from node.spine.instances import InstanceRow
 
 _PATIENCE_S = 10.0
@@ -53,6 +54,21 @@ class Page:
     def ignored(self) -> None:
         """Count an instance that nobody keeps."""
         self._line.tell("ignored", self._number)
+
+    def commit(self, asked: Asked) -> bool:
+        """Take on a request for storage commitment, durably; say whether that worked."""
+        return bool(self._line.ask("commit", self._number, asked))
+
+    def holdings(self, sop_instance_uids: Sequence[str]) -> Mapping[str, Holding] | None:
+        """Return where instances are, also those that just came; None when nobody can say."""
+        return cast(
+            "Mapping[str, Holding] | None",
+            self._line.ask("holdings", self._number, sop_instance_uids),
+        )
+
+    def told(self, transaction_uid: str) -> None:
+        """Note that the peer knows the outcome of a request."""
+        self._line.tell("told", self._number, transaction_uid)
 
     def refused(self, count: str, reason: str, status: int) -> None:
         """Count and log an instance that was not taken."""

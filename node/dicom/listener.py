@@ -1,4 +1,4 @@
-"""The DICOM listener: C-ECHO and C-STORE, each instance durable before it is acknowledged.
+"""The DICOM listener: each instance durable before it is acknowledged, and who asks is told so.
 
 It opens the port, starts the acceptors (`node.dicom.acceptor`), starts one again that has died,
 and keeps the books of all of them (`node.dicom.books`).
@@ -21,6 +21,7 @@ from node.dicom.acceptor import STOP_WAIT_S, Acceptor, context_of
 from node.dicom.admission import Gate
 from node.dicom.audit import Note
 from node.dicom.books import Books
+from node.dicom.commitment import Commitments
 from node.dicom.intake import Archive, Custody, Index, Quarantine, Register
 from node.dicom.line import LocalLine, attend
 from node.errors import Misconfigured
@@ -48,6 +49,8 @@ class Listener:
         Whether peers have to speak TLS, and its files.
     note : callable, optional
         Records events in the audit trail; see `Books`.
+    commitments : commitment.Commitments, optional
+        Who answers storage commitment; see `Books`.
     """
 
     def __init__(
@@ -60,12 +63,14 @@ class Listener:
         *,
         tls: Tls | None = None,
         note: Note = lambda *_: None,
+        commitments: Commitments | None = None,
     ) -> None:
         self._settings = settings
         self._tls = tls or Tls()
         self._custody = Custody(archive, settings.max_object_mb, quarantine)
         register = Register(archive, index, quarantine)
-        self._books = Books(settings.max_associations, Gate(settings, sources), register, note)
+        gate = Gate(settings, sources)
+        self._books = Books(settings.max_associations, gate, register, note, commitments)
         self._socket: socket.socket | None = None
         self._threads: list[threading.Thread] = []
         self._processes: dict[int, subprocess.Popen[bytes]] = {}

@@ -17,7 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom.service_class import StorageServiceClass
-from pynetdicom.sop_class import Verification, uid_to_service_class
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification, uid_to_service_class
 
 from node.dicom.pdu import ACCEPTED, NO_ABSTRACT_SYNTAX, NO_TRANSFER_SYNTAX, Proposal
 
@@ -43,9 +43,13 @@ KEPT_SYNTAXES: tuple[str, ...] = (
 )
 
 
+#: Storage commitment, push model (PS3.4 annex J).
+PUSH_MODEL = str(StorageCommitmentPushModel)
+
 #: The classes that are no storage; their messages carry no pixels.
 OTHER_CLASSES: dict[str, tuple[str, ...]] = {
     str(Verification): (str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)),
+    PUSH_MODEL: (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)),
 }
 
 

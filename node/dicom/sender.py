@@ -163,7 +163,11 @@ def _batches(objects: Sequence[_Object], ladder: Ladder | None) -> Iterator[list
 
 @contextmanager
 def associated(
-    destination: Destination, calling_ae: str, contexts: list[Any], tls: Tls | None = None
+    destination: Destination,
+    calling_ae: str,
+    contexts: list[Any],
+    tls: Tls | None = None,
+    roles: Sequence[Any] = (),
 ) -> Iterator[Any]:
     """Open an association, and end it whatever happens."""
     secured = client_context(tls or Tls()) if destination.tls else None
@@ -178,6 +182,7 @@ def associated(
         contexts=contexts,
         ae_title=destination.ae_title,
         max_pdu=MAX_PDU,
+        ext_neg=list(roles),
         evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
         tls_args=(secured, destination.tls_name or destination.host) if secured else None,
     )

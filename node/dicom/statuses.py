@@ -1,11 +1,14 @@
-"""C-STORE statuses: what this node answers, and what a destination's answer means.
+"""Statuses: what this node answers, and what a destination's answer means.
 
 Sources: PS3.4 Table B.2-1 (storage), PS3.7 Annex C (general).
 """
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.15: our own mistake, the log has the details
+NO_SUCH_INSTANCE = 0x0112  # PS3.7 C.5.8
+INVALID_ARGUMENT = 0x0115  # PS3.7 C.5.10
 CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.6: not the class that was negotiated
+NO_SUCH_ACTION = 0x0123  # PS3.7 C.5.9
 UNRECOGNISED_OPERATION = 0x0211  # PS3.7 C.5: no service of this node
 OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3: the sender may try again later
 CLASS_MISMATCH = 0xA900  # PS3.4 B.2.3: the data set is of another class than announced
@@ -18,11 +21,13 @@ _GENERAL = {
     0x0110: "processing failure",
     0x0111: "duplicate SOP instance",
     0x0112: "no such SOP instance",
+    0x0115: "invalid argument value",
     0x0117: "invalid SOP instance",
     0x0118: "no such SOP class",
     0x0119: "class and instance conflict",
     0x0120: "missing attribute",
     0x0122: "SOP class not supported",
+    0x0123: "no such action",
     0x0124: "not authorised",
     0x0210: "duplicate invocation",
     0x0211: "unrecognised operation",

@@ -5,6 +5,7 @@ fragment however large. pynetdicom's reactors sleep 1 ms twice for each message 
 """
 
 import errno
+import select
 import socket
 import ssl
 import struct
@@ -87,6 +88,15 @@ class Wire:
         if length > _MAX_RECEIVED:
             raise ProtocolError(f"a PDU of {length} bytes was announced")
         return kind, length
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Wait; say whether the peer has sent nothing meanwhile."""
+        waiting = self._end - self._start
+        if isinstance(self._connection, ssl.SSLSocket):
+            waiting += self._connection.pending()
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return not waiting and not poll.poll(seconds * 1000)
 
     def take(self, size: int) -> bytes:
         """Read a few bytes."""

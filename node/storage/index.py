@@ -42,6 +42,8 @@ from node.storage.tables import (
 
 log = structlog.get_logger()
 
+_AT_ONCE = 500  # values of one IN (...); SQLite takes 32,766
+
 Outcome = Literal["new", "duplicate", "conflict"]
 
 
@@ -276,6 +278,15 @@ class Index:
             .order_by(instances.c.sop_instance_uid)
         )
         return tuple(InstanceRow(**row._mapping) for row in self._read(query))
+
+    def instances_named(self, sop_instance_uids: Sequence[str]) -> tuple[InstanceRow, ...]:
+        """Return the instances with these SOP Instance UIDs, as far as there are any."""
+        found: list[InstanceRow] = []
+        for start in range(0, len(sop_instance_uids), _AT_ONCE):
+            some = sop_instance_uids[start : start + _AT_ONCE]
+            query = select(instances).where(instances.c.sop_instance_uid.in_(some))
+            found += (InstanceRow(**row._mapping) for row in self._read(query))
+        return tuple(found)
 
     def conflicts(self, study_uid: str) -> tuple[tuple[str, str], ...]:
         """Return (SOP Instance UID, SHA-256) of what came under a UID that was taken."""

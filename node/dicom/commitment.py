@@ -1,0 +1,192 @@
+"""Storage commitment, push model, as provider: what is asked, and what is answered (PS3.4 annex J).
+
+The answer comes from the disk: an instance counts as committed when the file that the index names
+is there and still has its hash. This node is no archive for ever: what it commits to is what its
+retention keeps.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from pydicom import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom.dsutils import encode
+from pynetdicom.sop_class import StorageCommitmentPushModelInstance
+
+from node.dicom.attributes import UNREADABLE
+from node.dicom.limits import uid
+from node.errors import InvalidInstance, Misconfigured
+
+INSTANCE = str(StorageCommitmentPushModelInstance)
+REQUEST = 1  # the only action type, PS3.4 table J.3-1
+ALL_COMMITTED, SOME_FAILED = 1, 2  # event types, PS3.4 table J.3-2
+
+#: Failure reasons, PS3.3 C.14.1.1.
+PROCESSING_FAILURE, NO_SUCH_INSTANCE, CLASS_CONFLICT = 0x0110, 0x0112, 0x0119
+
+
+class Reference(NamedTuple):
+    """One instance that a peer asks about."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request for commitment."""
+
+    transaction_uid: str
+    references: tuple[Reference, ...]
+
+
+class Holding(NamedTuple):
+    """Where this node has an instance."""
+
+    sop_class_uid: str
+    sha256: str
+    path: Path
+
+
+Lookup = Callable[[Sequence[str]], Mapping[str, Holding]]
+
+
+class Commitments(Protocol):
+    """Requests that were taken on, until their peers know the outcome."""
+
+    def take(self, calling_ae: str, asked: Asked) -> None:
+        """Take a request on, durably."""
+
+    def told(self, calling_ae: str, transaction_uid: str) -> None:
+        """Note that the peer has confirmed the report."""
+
+    def untold(self, calling_ae: str, asked: Asked) -> None:
+        """Note that the peer's association has ended without that."""
+
+    def holdings(self, sop_instance_uids: Sequence[str]) -> Mapping[str, Holding]:
+        """Return where instances are; those that are not held are left out."""
+
+
+class NoCommitments:
+    """Of a listener that nobody may ask."""
+
+    def take(self, calling_ae: str, asked: Asked) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise Misconfigured("this listener has nobody who answers storage commitment requests")
+
+    def told(self, calling_ae: str, transaction_uid: str) -> None:
+        """Do nothing."""
+
+    def untold(self, calling_ae: str, asked: Asked) -> None:
+        """Do nothing."""
+
+    def holdings(self, sop_instance_uids: Sequence[str]) -> Mapping[str, Holding]:  # noqa: ARG002
+        """Hold nothing."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request is answered.
+
+    Attributes
+    ----------
+    event_type : int
+    report : Dataset
+        The event information (PS3.4 table J.3-2).
+    """
+
+    event_type: int
+    report: Dataset
+
+    def encoded(self, syntax: str) -> bytes:
+        """Return the report in implicit or explicit VR little endian."""
+        raw: bytes | None = encode(self.report, syntax == ImplicitVRLittleEndian, True)
+        if raw is None:
+            raise InvalidInstance("the storage commitment report could not be encoded")
+        return raw
+
+
+def parse(raw: bytes, syntax: str) -> Asked:
+    """Read the action information of a request (PS3.4 table J.3-1).
+
+    Parameters
+    ----------
+    raw : bytes
+    syntax : str
+        Implicit or explicit VR little endian.
+
+    Raises
+    ------
+    InvalidInstance
+        When it is not what the standard wants.
+    """
+    try:
+        said = read_dataset(BytesIO(raw), syntax == ImplicitVRLittleEndian, True)
+        transaction = uid(str(said.TransactionUID), "TransactionUID")
+        references = tuple(
+            Reference(
+                uid(str(item.ReferencedSOPClassUID), "ReferencedSOPClassUID"),
+                uid(str(item.ReferencedSOPInstanceUID), "ReferencedSOPInstanceUID"),
+            )
+            for item in said.ReferencedSOPSequence
+        )
+    except UNREADABLE as error:
+        raise InvalidInstance("the storage commitment request is not readable") from error
+    if not references:
+        raise InvalidInstance("the storage commitment request names no instance")
+    return Asked(transaction, references)
+
+
+def answer(asked: Asked, lookup: Lookup) -> Answer:
+    """Look at the disk, and return which instances are committed and why others are not.
+
+    Parameters
+    ----------
+    asked : Asked
+    lookup : callable
+        SOP Instance UIDs to where they are; those that are not held are left out.
+    """
+    held = lookup([reference.sop_instance_uid for reference in asked.references])
+    committed: list[Dataset] = []
+    failed: list[Dataset] = []
+    for reference in asked.references:
+        reason = _failure(reference, held.get(reference.sop_instance_uid))
+        (committed if reason is None else failed).append(_item(reference, reason))
+    report = Dataset()
+    report.TransactionUID = asked.transaction_uid
+    if committed:
+        report.ReferencedSOPSequence = committed
+    if failed:
+        report.FailedSOPSequence = failed
+    return Answer(SOME_FAILED if failed else ALL_COMMITTED, report)
+
+
+def _failure(reference: Reference, held: Holding | None) -> int | None:
+    if held is None:
+        return NO_SUCH_INSTANCE
+    if held.sop_class_uid != reference.sop_class_uid:
+        return CLASS_CONFLICT
+    return None if _is_whole(held) else PROCESSING_FAILURE
+
+
+def _is_whole(held: Holding) -> bool:
+    try:
+        with held.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == held.sha256
+    except OSError:
+        return False
+
+
+def _item(reference: Reference, reason: int | None) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = reference.sop_class_uid
+    item.ReferencedSOPInstanceUID = reference.sop_instance_uid
+    if reason is not None:
+        item.FailureReason = reason
+    return item
