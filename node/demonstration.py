@@ -1,7 +1,8 @@
 """``lumbar-node demo``: a phantom study through a real node into a receiving PACS.
 
 Everything is real but the patient: a node process, C-STORE in, the shipped models, C-STORE out to
-an Orthanc where one is installed, else to the small receiver of this package.
+an Orthanc where one is installed, else to the small receiver of this package. Kept up, the node
+shows the study in OHIF.
 """
 
 import json
@@ -22,13 +23,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from node import tables
+from node import tables, viewer
 from node.config import Destination
 from node.dicom import sender
 from node.errors import DestinationUnavailable, LumbarError, Misconfigured
 from node.phantom import StudyOptions, make_study
 from node.spine.anatomy import Condition, Level
 from node.spine.findings import StudyFindings
+from node.web.ohif import viewer_link
 
 SEED = 20240
 #: A patient worth looking at; the other findings are drawn with the prevalence of real ones.
@@ -62,7 +64,7 @@ def run(out: Path, console: Console, *, keep: bool) -> int:
         Gets ``study/`` (the phantom), ``results/`` and the node's log.
     console : Console
     keep : bool
-        Leave everything up, with the review page, until Ctrl-C.
+        Leave everything up, with OHIF and the review page, until Ctrl-C.
     """
     # However it is told to end, the processes it started end first.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -78,8 +80,11 @@ def run(out: Path, console: Console, *, keep: bool) -> int:
         files = phantom.write(out / "study")
         progress.update(step, description="starting the receiving PACS")
         pacs = _start_pacs(out, stack)
+        if keep:
+            progress.update(step, description="fetching OHIF, once (50 MB)")
+        ohif = _ohif(console) if keep else None
         progress.update(step, description="starting the node")
-        web_port, node = _start_node(out, pacs.destination, stack)
+        web_port, node = _start_node(out, pacs.destination, ohif, stack)
         progress.update(step, description=f"sending {len(files)} images by C-STORE")
         sender.send(files, node, "PHANTOM")
         progress.update(step, description="waiting for the results")
@@ -90,7 +95,7 @@ def run(out: Path, console: Console, *, keep: bool) -> int:
         findings = StudyFindings.from_json(json.loads((results / "findings.json").read_text()))
         _tell(console, findings, truth, pacs, results)
         if keep:
-            _keep(console, web_port, phantom.study_uid)
+            _keep(console, f"http://127.0.0.1:{web_port}", phantom.study_uid, ohif)
         return 0 if shown["state"] == "done" else 1
 
 
@@ -112,8 +117,21 @@ def _tell(
     console.print(f"report, captures and pages: {results}", highlight=False)
 
 
-def _keep(console: Console, web_port: int, study_uid: str) -> None:
-    page = f"http://127.0.0.1:{web_port}/studies/{study_uid}"
+def _ohif(console: Console) -> Path | None:
+    """Return the folder of OHIF; without a network, say so and do without it."""
+    folder = viewer.cache_folder()
+    try:
+        viewer.fetch(folder)
+    except LumbarError as error:
+        console.print(f"without OHIF: {error}", highlight=False)
+        return None
+    return folder
+
+
+def _keep(console: Console, node: str, study_uid: str, ohif: Path | None) -> None:
+    if ohif:
+        console.print(f"in OHIF: {node}{viewer_link(study_uid)}", highlight=False, soft_wrap=True)
+    page = f"{node}/studies/{study_uid}"
     console.print(f"review page: {page}   (Ctrl-C ends the demonstration)", highlight=False)
     signal.pause()
 
@@ -182,7 +200,9 @@ def _start_pacs(out: Path, stack: ExitStack) -> Pacs:
     return Pacs(f"Orthanc (http://127.0.0.1:{http_port})", place, count)
 
 
-def _start_node(out: Path, pacs: Destination, stack: ExitStack) -> tuple[int, Destination]:
+def _start_node(
+    out: Path, pacs: Destination, ohif: Path | None, stack: ExitStack
+) -> tuple[int, Destination]:
     dicom_port, web_port = _free_port(), _free_port()
     (out / "node.toml").write_text(
         f"""data_dir = {json.dumps(str((out / "node").resolve()))}
@@ -193,6 +213,7 @@ min_free_mb = 200
 quiet_s = {QUIET_S}
 [web]
 port = {web_port}
+{f"viewer_dir = {json.dumps(str(ohif))}" if ohif else ""}
 [[destinations]]
 name = "pacs"
 host = "127.0.0.1"

@@ -12,7 +12,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from node.errors import LumbarError, RetryLater
+from node.errors import LumbarError, Misconfigured, RetryLater
 
 VERSION = "3.13.2"
 URL = f"https://registry.npmjs.org/@ohif/app/-/app-{VERSION}.tgz"
@@ -44,7 +44,7 @@ def fetch(folder: Path, url: str = URL) -> None:
     RetryLater
         When the registry does not answer.
     LumbarError
-        When what came is not the pinned release.
+        When what came is not the pinned release, or the folder holds something else.
     """
     if is_there(folder):
         return
@@ -65,7 +65,11 @@ def unpack(tarball: Path, folder: Path) -> None:
     ------
     LumbarError
         When the tarball is not the pinned release.
+    Misconfigured
+        When the folder holds something else.
     """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Misconfigured(f"{folder} holds other files: choose a new or empty folder for OHIF")
     with tarball.open("rb") as file:
         found = hashlib.file_digest(file, "sha512").hexdigest()
     if found != SHA512:
@@ -76,7 +80,9 @@ def unpack(tarball: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         with tarfile.open(tarball) as archive:
             wanted = (
-                m for m in archive if m.name.startswith(BUILT) and not m.name.startswith(UNUSED)
+                m
+                for m in archive
+                if m.name.startswith(BUILT) and not f"{m.name}/".startswith(UNUSED)
             )
             # Without a filter, which Debian 12's Python 3.11.2 does not know: the hash has vouched
             # for every name in it.
