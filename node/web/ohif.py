@@ -44,33 +44,37 @@ def viewer_pages(folder: Path) -> APIRouter:
         )
     router = APIRouter(include_in_schema=False)
     files = StaticFiles(directory=folder)
-    headers = {
-        "Content-Security-Policy": _policy(page.read_text("utf-8")),
-        "Cache-Control": "no-cache",
+    policy = _policy(page.read_text("utf-8"))
+    kept = {"Cache-Control": "no-cache"}
+    as_page = kept | {"Content-Security-Policy": policy}
+    # A worker runs under the policy of its own file. Those that unpack compressed images build
+    # functions from text; the page itself may not.
+    as_worker = kept | {
+        "Content-Security-Policy": policy.replace("script-src", "script-src 'unsafe-eval'")
     }
 
     @router.get("/app-config.js")
     def configuration() -> Response:
-        return FileResponse(CONFIGURATION, headers=headers)
+        return FileResponse(CONFIGURATION, headers=kept)
 
     @router.get("/viewer")
     def viewer() -> Response:
-        return FileResponse(page, headers=headers)
+        return FileResponse(page, headers=as_page)
 
     @router.get("/{path:path}")
     async def file(path: str, request: Request) -> Response:
         response = await files.get_response(path, request.scope)
-        response.headers.update(headers)
+        response.headers.update(as_page if path.endswith(".html") else as_worker)
         return response
 
     return router
 
 
 def _policy(page: str) -> str:
-    """Return the content security policy of the viewer: nothing from elsewhere.
+    """Return the content security policy of the viewer's page: nothing from elsewhere.
 
-    OHIF decodes images in WebAssembly in workers it makes itself, sets styles in its elements, and
-    has lines of script in its page, each allowed here by its hash.
+    OHIF decodes images in WebAssembly, sets styles in its elements, and has lines of script in its
+    page, each allowed here by its hash.
     """
     lines = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     hashes = [f"'sha256-{b64encode(sha256(line.encode()).digest()).decode()}'" for line in lines]

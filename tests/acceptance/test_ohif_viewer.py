@@ -7,6 +7,7 @@ are kept in ``test-artefacts/`` for people.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +16,57 @@ import pydicom
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from node.demonstration import SEED, SEVERITIES
 from node.phantom import StudyOptions, make_study
 from node.results import wording
 from node.spine.findings import Finding, StudyFindings
 from node.web.ohif import viewer_link
-from tests.node_process import NodeProcess, storescu
+from tests.node_process import NodeProcess, cli
 from tests.ohif_page import OhifPage, browser
 from tests.ohif_server import OhifServer, ohif_folder
 from tests.orthanc_server import DICOMWEB_PLUGIN, OrthancServer
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)  # the first run on a machine fetches 50 MB
 
 
 @dataclass(frozen=True)
+class Hospital:
+    """A node and the Orthanc it delivers to; OHIF shows what each of them holds."""
+
+    folder: Path
+    node: NodeProcess
+    pacs: OrthancServer
+    viewers: dict[str, str]
+
+    def send(self, images: Path) -> None:
+        """Send images to both, as the scanner would."""
+        for title, port in (("PACS", self.pacs.dicom_port), ("LUMBAR", self.node.dicom_port)):
+            sent = cli("send", images, "--to", f"{title}@127.0.0.1:{port}")
+            assert sent.returncode == 0, sent.stderr
+
+    def results(self, study_uid: str) -> Path:
+        """Wait for the end of a study's present job and return where its results lie."""
+        told = self.node.wait_until(study_uid, "done", seconds=180)
+        name = sha256(told["job_id"].encode()).hexdigest()[:32]
+        return self.folder / "node/data/results" / name
+
+    def open(self, chromium: Browser, holder: str, study_uid: str) -> OhifPage:
+        """Open OHIF as the link on the study's page does, with the data of one of the two."""
+        page = OhifPage(chromium, holder)
+        page.open(self.viewers[holder] + viewer_link(study_uid))
+        return page
+
+
+@dataclass(frozen=True)
 class Shown:
-    """A study with its results: the images that were sent, what was found, and where OHIF is."""
+    """A study with its results: the images that were sent and what was found in them."""
 
     study_uid: str
     sources: dict[str, pydicom.Dataset]
     results: Path
-    viewers: dict[str, str]
 
     @property
     def findings(self) -> list[Finding]:
@@ -52,32 +82,40 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """The demonstration's study and its results, in a node and in the Orthanc it delivers to."""
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    """Everything runs on loopback."""
     folder, viewer = tmp_path_factory.mktemp("ohif"), ohif_folder()
-    web = f"viewer_dir = {json.dumps(str(viewer))}\n"
-    phantom = make_study(SEED, options=StudyOptions(severities=SEVERITIES))
-    files = phantom.write(folder / "in")
+    web = f"viewer_dir = {json.dumps(str(viewer))}"
     with (
         OrthancServer(folder / "pacs", ae_title="PACS", plugins=[DICOMWEB_PLUGIN]) as pacs,
         NodeProcess(folder / "node", [("pacs", "PACS", pacs.dicom_port)], web=web) as node,
         OhifServer(viewer, f"{pacs.url}/dicom-web") as beside,
     ):
-        storescu(pacs.dicom_port, folder / "in", called="PACS")
-        storescu(node.dicom_port, folder / "in")
-        node.wait_until(phantom.study_uid, "done", seconds=180)
-        (results,) = (p for p in (folder / "node/data/results").iterdir() if p.is_dir())
-        sources = {str(d.SOPInstanceUID): d for d in map(pydicom.dcmread, files)}
-        viewers = {"orthanc": beside.url, "node": node.url}
-        yield Shown(phantom.study_uid, sources, results, viewers)
+        yield Hospital(folder, node, pacs, {"orthanc": beside.url, "node": node.url})
+
+
+@pytest.fixture(scope="module")
+def shown(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """The demonstration's study; two of its series are compressed, which OHIF undoes in workers."""
+    images = tmp_path_factory.mktemp("images")
+    phantom = make_study(SEED, options=StudyOptions(severities=SEVERITIES))
+    sources = {}
+    for path in phantom.write(images):
+        source = pydicom.dcmread(path)
+        sources[str(source.SOPInstanceUID)] = pydicom.dcmread(path)
+        if syntax := {2: JPEGLSLossless, 3: JPEG2000Lossless}.get(int(source.SeriesNumber)):
+            source.compress(syntax, generate_instance_uid=False)
+            source.save_as(path)
+    hospital.send(images)
+    return Shown(phantom.study_uid, sources, hospital.results(phantom.study_uid))
 
 
 @pytest.fixture(scope="module", params=["orthanc", "node"])
-def ohif(request: pytest.FixtureRequest, shown: Shown, chromium: Browser) -> OhifPage:
-    """OHIF as the link on the study's page opens it, with its data from an Orthanc or the node."""
-    page = OhifPage(chromium, request.param)
-    page.open(shown.viewers[request.param] + viewer_link(shown.study_uid))
-    return page
+def ohif(
+    request: pytest.FixtureRequest, hospital: Hospital, shown: Shown, chromium: Browser
+) -> OhifPage:
+    """OHIF with that study."""
+    return hospital.open(chromium, request.param, shown.study_uid)
 
 
 def test_every_series_is_listed(ohif: OhifPage) -> None:
@@ -139,6 +177,33 @@ def test_nothing_left_the_machine_and_nothing_went_wrong(ohif: OhifPage) -> None
     """No request to another host, no error of the page, nothing that its policy had to block."""
     assert ohif.elsewhere == []
     assert ohif.troubles == []
+
+
+@pytest.fixture(scope="module")
+def grown(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """A study whose axial series came when there was a report without it already."""
+    phantom = make_study(8)
+    early, late = (tmp_path_factory.mktemp(name) for name in ("early", "late"))
+    for path in phantom.write(early):
+        if int(pydicom.dcmread(path).SeriesNumber) == 4:
+            path.rename(late / path.name)
+    hospital.send(early)
+    first = hospital.results(phantom.study_uid)
+    hospital.send(late)
+    wait_for(lambda: hospital.results(phantom.study_uid) != first, seconds=60, what="a second job")
+    return Shown(phantom.study_uid, {}, hospital.results(phantom.study_uid))
+
+
+@pytest.mark.parametrize("holder", ["orthanc", "node"])
+def test_the_newest_report_is_the_one_that_opens(
+    hospital: Hospital, grown: Shown, chromium: Browser, holder: str
+) -> None:
+    """The first knows 15 findings, the second all: the second is what a reader gets."""
+    page = hospital.open(chromium, holder, grown.study_uid)
+
+    assert page.measurements(len(grown.findings)) == [label(f) for f in grown.findings]
+    page.shot("second-report")
+    assert page.troubles == []
 
 
 def label(finding: Finding) -> str:

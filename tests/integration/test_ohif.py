@@ -113,6 +113,9 @@ def test_the_viewer_runs_under_a_policy_of_its_own(browser: TestClient) -> None:
     assert "default-src 'self';" in policy
     assert "'sha256-HduPiktadII+Ke0c0x0RDAVGFJI6aQ6PhDHdHF3LX+w='" in policy
     assert "http" not in policy
+    assert "'unsafe-eval'" not in policy
+    assert "'unsafe-eval'" not in browser.get("/index.html").headers["content-security-policy"]
+    assert "'unsafe-eval'" in browser.get("/app.js").headers["content-security-policy"]
     assert "wasm" not in browser.get("/").headers["content-security-policy"]
     assert browser.get("/viewer").headers["x-content-type-options"] == "nosniff"
 
