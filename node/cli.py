@@ -11,6 +11,7 @@ import typer
 
 from node.commands import (
     analysing,
+    benching,
     checking,
     database,
     keeping,
@@ -27,6 +28,7 @@ from node.errors import LumbarError, Misconfigured
 __all__ = [
     "analysing",
     "app",
+    "benching",
     "checking",
     "database",
     "keeping",

@@ -16,7 +16,7 @@ HOMES = {
     "dbos": {"jobs.py"},
     "onnxruntime": {"inference/runtime.py"},
     "highdicom": {"results"},
-    "pynetdicom": {"dicom"},
+    "pynetdicom": {"dicom", "bench/plain.py"},
     "orthanc_api_client": {"dicom/orthanc"},
     "sqlalchemy": {"storage", "jobs.py"},
     "alembic": {"storage"},

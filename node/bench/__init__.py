@@ -1,0 +1,1 @@
+"""``lumbar-node bench``: figures of this node beside those of its peers, taken in one run."""
