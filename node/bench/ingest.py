@@ -58,7 +58,7 @@ def run(
         measured = []
         for number in range(runs):
             for load in LOADS:
-                share = files if load == "series" else files[: max(count // 4, max(SENDERS))]
+                share = files if load == "series" else files[: max(count // 4, *SENDERS)]
                 for several in SENDERS:
                     turn = number % len(present)
                     for receiver in present[turn:] + present[:turn]:

@@ -30,6 +30,7 @@ _long = struct.Struct("<I")
 
 _SHORT_FORM = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG_FORM = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_NOTHING: frozenset[int] = frozenset()
 _SEQUENCES = frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
 
 
@@ -98,7 +99,7 @@ class Walk:
                 stack.pop()
             elif level.is_sequence:
                 self._item(level)
-            else:
+            elif level.implicit or not self._step_over(level):
                 self._element(level)
 
     def _item(self, level: _Level) -> None:
@@ -112,6 +113,27 @@ class Walk:
             raise self._error(
                 f"({tag >> 16:04X},{tag & 0xFFFF:04X}) between the items of a sequence"
             )
+
+    def _step_over(self, level: _Level) -> bool:
+        """Step over elements as long as they are plain: explicit, short and not wanted.
+
+        Most of every header is. Returns whether there was one; what it leaves is looked at by
+        `_element`.
+        """
+        wanted = self._wanted if len(self._stack) == 1 else _NOTHING
+        buffer, at, last = self._bytes, self._at, level.end - 8
+        count = 0
+        while at <= last:
+            group, number, vr, length = _explicit.unpack_from(buffer, at)
+            beyond = at + 8 + length
+            is_plain = vr in _SHORT_FORM and group != 0xFFFE and beyond <= level.end
+            if not is_plain or group << 16 | number in wanted:
+                break
+            at = beyond
+            count += 1
+        self._at = at
+        self._count(level, count)
+        return count > 0
 
     def _element(self, level: _Level) -> None:
         """Step over an element, or into it when it is a sequence."""
@@ -201,9 +223,9 @@ class Walk:
         self._count(level)
         self._stack.append(_Level(end, implicit=implicit, is_sequence=is_sequence, is_open=is_open))
 
-    def _count(self, level: _Level) -> None:
-        level.count += 1
-        self._total += 1
+    def _count(self, level: _Level, number: int = 1) -> None:
+        level.count += number
+        self._total += number
         if self._total > MAX_ELEMENTS_IN_ALL or (
             level.count > MAX_ELEMENTS and not level.is_sequence
         ):

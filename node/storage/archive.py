@@ -123,19 +123,21 @@ class Archive:
         """Return the free space (MiB) on the archive's disk."""
         return shutil.disk_usage(self._incoming).free // _MEGABYTE
 
-    def _adopt(self, part: Path, sha256: str) -> StoredFile:
+    def _adopt(self, part: Path, sha256: str, facts: os.stat_result) -> StoredFile:
         """Give a flushed file its address, durably."""
         target = self.path(sha256)
         with _locked(target.parent, fcntl.LOCK_SH) as folder:
-            if _size(target) == _size(part):
+            known = _facts(target)
+            if known is not None and known.st_size == facts.st_size:
                 part.unlink()
                 # In use again, see `remove`; the time of storing stays what it was.
-                os.utime(target, ns=(time.time_ns(), target.stat().st_mtime_ns))
+                os.utime(target, ns=(time.time_ns(), known.st_mtime_ns))
+                facts = known
             else:
                 part.rename(target)
             # Also when the file was there already: its writer may not have come this far yet.
             os.fsync(folder)
-            return _stored(target, sha256, target.stat())
+        return _stored(target, sha256, facts)
 
     def _remove_leftovers(self) -> None:
         """Delete what a crash left unfinished: a file that no live process holds the lock of."""
@@ -191,7 +193,8 @@ class Incoming:
     def commit(self) -> StoredFile:
         """Flush the file, give it its address, and return once both are durable."""
         os.fsync(self._file.fileno())
-        stored = self._archive._adopt(self.path, self._hash.hexdigest())
+        facts = os.fstat(self._file.fileno())
+        stored = self._archive._adopt(self.path, self._hash.hexdigest(), facts)
         self._remove.detach()
         self._file.close()
         return stored
@@ -206,8 +209,12 @@ def _stored(path: Path, sha256: str, facts: os.stat_result) -> StoredFile:
     return StoredFile(sha256, path, facts.st_size, stored_at)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else -1
+def _facts(path: Path) -> os.stat_result | None:
+    """Return what the file system knows of a file, None when there is none."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def _discard(file: FileIO, path: Path) -> None:

@@ -118,6 +118,11 @@ class Index:
         self._insert: Any = (
             sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
         )
+        # Made once: making them costs more than running them. RETURNING, since psycopg does not
+        # count the rows of such an insert.
+        add = self._insert(instances).on_conflict_do_nothing()
+        self._add = add.returning(instances.c.sop_instance_uid)
+        self._count_in = self._counting()
         migrate(self._writer)
 
     def close(self) -> None:
@@ -144,16 +149,13 @@ class Index:
         first: dict[str, InstanceRow] = {}
         for row in rows:
             first.setdefault(row.sop_instance_uid, row)
-        # RETURNING, since psycopg does not count the rows of such an insert.
-        insert = self._insert(instances).on_conflict_do_nothing()
-        added = insert.returning(instances.c.sop_instance_uid)
         with self._unflushed.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
             values = [asdict(row) for row in first.values()]
-            new = set(connection.execute(added, values).scalars())
+            new = set(connection.execute(self._add, values).scalars())
             for study in _by_study([first[uid] for uid in first if uid in new]):
-                connection.execute(self._count_in(study))
+                connection.execute(self._count_in, _counted(study))
             if len(new) == len(rows):
                 return ["new"] * len(rows)
             self._take_back(connection, rows)
@@ -388,21 +390,13 @@ class Index:
         )
         return tuple(DeliveryRow(**row._mapping) for row in self._read(query))
 
-    def _count_in(self, rows: Sequence[InstanceRow]) -> Any:
-        """Return the statement that counts new instances into their study.
+    def _counting(self) -> Any:
+        """Return the statement that counts new instances into their study; see `_counted`.
 
         A finished study is looked at again.
         """
         more = json.dumps(["more images arrived after the study was decided"])
-        first = self._insert(studies).values(
-            study_uid=rows[0].study_uid,
-            state="receiving",
-            reasons="[]",
-            source=rows[0].source,
-            first_received=min(row.received_at for row in rows),
-            last_received=max(row.received_at for row in rows),
-            instances=len(rows),
-        )
+        first = self._insert(studies)
         old, new = studies.c, first.excluded
         reopened = old.state.in_(REOPENED)
         later = new.last_received > old.last_received
@@ -429,6 +423,19 @@ def _study(row: Any) -> StudyRow:
     values = dict(row._mapping)
     values["reasons"] = tuple(json.loads(values["reasons"]))
     return StudyRow(**values)
+
+
+def _counted(rows: Sequence[InstanceRow]) -> dict[str, Any]:
+    """Return the row of a study that begins with these instances."""
+    return {
+        "study_uid": rows[0].study_uid,
+        "state": "receiving",
+        "reasons": "[]",
+        "source": rows[0].source,
+        "first_received": min(row.received_at for row in rows),
+        "last_received": max(row.received_at for row in rows),
+        "instances": len(rows),
+    }
 
 
 def _by_study(rows: Sequence[InstanceRow]) -> list[list[InstanceRow]]:
