@@ -36,7 +36,9 @@ from node.study import StudyStory
 from node.syslog import Forwarder
 from node.watch import EVERY, Watcher
 from node.web.parts import Held
+from node.worklist import Worklists
 
+TASKS_AT_ONCE = 2
 AT_WORK = frozenset({"queued", "running", "delivering"})
 
 
@@ -123,6 +125,17 @@ class Node:
         self.retention = Retention(
             config.retention, config.listen.min_free_mb, self.archive, self.index
         )
+        self.worklists = Worklists(
+            worklists=config.worklist,
+            archives=config.dicomweb,
+            desk=self.desk,
+            rules=config.deliver,
+            station=config.listen.ae_title,
+            fetch=self.peers.fetch,
+            consider=self._asked,
+            study_of=self.index.study,
+            results_of=lambda study_uid: [check_file(p) for p in self._result_files(study_uid)],
+        )
         self._worker: Worker | None = None
 
     def start(self, *, listen: bool, work: bool) -> None:
@@ -135,6 +148,7 @@ class Node:
                 self.config.jobs_url, self._queues(), lease_s=self.config.work.lease_s
             )
             self._worker.start()
+            self.worklists.start()
         if listen:
             # The index is derived: what was stored just before a crash gets its rows now.
             self.index.rebuild(self.archive.iterate(), read_row)
@@ -145,6 +159,7 @@ class Node:
     def stop(self) -> None:
         """Stop taking in work, let running steps end, keep the rest for the next start."""
         self.retention.stop()
+        self.worklists.stop()
         self.watcher.stop()
         self.listener.stop()
         if self._worker:
@@ -218,6 +233,7 @@ class Node:
             Queue("pull", self.pull.story, 1),
             Queue("tell", self.notices.story, 1),
             Queue("commit", self.commitments.story, 1),
+            Queue("task", self.worklists.story, TASKS_AT_ONCE),
         )
 
     def _earlier_of(self, study_uid: str, job_id: str) -> Sequence[Path]:
@@ -310,7 +326,6 @@ class Node:
     def held(self, study_uid: str) -> Sequence[Held]:
         """Return the images and the results of a study; nothing when it is not held."""
         rows = self.index.instances(study_uid)
-        folder = self._results_of(study_uid)
         received = [
             Held(
                 row.study_uid,
@@ -322,7 +337,11 @@ class Node:
             )
             for row in rows
         ]
-        return [*received, *(_result(p) for p in (delivery_order(folder) if folder else ()))]
+        return [*received, *map(_result, self._result_files(study_uid))]
+
+    def _result_files(self, study_uid: str) -> Sequence[Path]:
+        folder = self._results_of(study_uid)
+        return delivery_order(folder) if folder else []
 
     def health(self) -> Mapping[str, Any]:
         """Return what a monitor asks: well or not, and the numbers behind it."""

@@ -8,8 +8,9 @@ The commented manual of all settings is ``deploy/node.toml``.
 from node.config.loading import PREFIX, Config, load
 from node.config.receiving import Complete, Listen, Source, source_of
 from node.config.running import Retention, Web, Work
-from node.config.sending import Deliver, Destination, DicomwebPeer, OrthancPeer, Report
+from node.config.sending import Deliver, Destination, OrthancPeer, Report
 from node.config.trust import Audit, Quarantine, Tls
+from node.config.web_peers import DicomwebPeer, WebPeer, WorklistPeer
 
 __all__ = [
     "PREFIX",
@@ -27,7 +28,9 @@ __all__ = [
     "Source",
     "Tls",
     "Web",
+    "WebPeer",
     "Work",
+    "WorklistPeer",
     "load",
     "source_of",
 ]

@@ -17,8 +17,9 @@ from pydantic_settings import (
 
 from node.config.receiving import Complete, Listen, Source
 from node.config.running import Retention, Web, Work
-from node.config.sending import Deliver, Destination, DicomwebPeer, OrthancPeer, Report
+from node.config.sending import Deliver, Destination, OrthancPeer, Report
 from node.config.trust import Audit, Quarantine, Tls
+from node.config.web_peers import DicomwebPeer, WebPeer, WorklistPeer
 from node.errors import Misconfigured
 
 PREFIX = "LUMBAR_"
@@ -52,6 +53,7 @@ class Config(BaseSettings):
     destinations: tuple[Destination, ...] = ()
     orthanc: tuple[OrthancPeer, ...] = ()
     dicomweb: tuple[DicomwebPeer, ...] = ()
+    worklist: tuple[WorklistPeer, ...] = ()
 
     @field_validator("web")
     @classmethod
@@ -77,15 +79,28 @@ class Config(BaseSettings):
                 ) from error
         return sources
 
-    @field_validator("destinations", "orthanc", "dicomweb")
+    @field_validator("destinations", "orthanc", "dicomweb", "worklist")
     @classmethod
     def _names_differ(
-        cls, peers: tuple[Destination | OrthancPeer | DicomwebPeer, ...], info: ValidationInfo
-    ) -> tuple[Destination | OrthancPeer | DicomwebPeer, ...]:
+        cls, peers: tuple[Destination | OrthancPeer | WebPeer, ...], info: ValidationInfo
+    ) -> tuple[Destination | OrthancPeer | WebPeer, ...]:
         names = [peer.name for peer in (*info.data.get("destinations", ()), *peers)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the name {', '.join(map(repr, twice))} is used more than once")
+        return peers
+
+    @field_validator("worklist")
+    @classmethod
+    def _inputs_can_be_fetched(
+        cls, peers: tuple[WorklistPeer, ...], info: ValidationInfo
+    ) -> tuple[WorklistPeer, ...]:
+        known = {peer.name for peer in info.data.get("dicomweb", ())}
+        for peer in peers:
+            if peer.source is not None and peer.source not in known:
+                raise ValueError(f"source {peer.source!r} is no [[dicomweb]] peer")
+        if peers and not known:
+            raise ValueError("images are fetched from a [[dicomweb]] peer: configure one")
         return peers
 
     @field_validator("destinations")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -32,32 +31,6 @@ class OrthancPeer(Section):
     push: Literal["rest", "dicom"] = "rest"
 
 
-class DicomwebPeer(Section):
-    """An archive that speaks DICOMweb: studies are retrieved from it, results stored in it."""
-
-    name: PeerName
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    send_results: bool = False
-    timeout_s: Seconds = 60.0
-    token_file: Path | None = None
-    user: str = ""
-    password_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-    ca_file: Path | None = None
-
-    @model_validator(mode="after")
-    def _secrets_belong_together(self) -> Self:
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("certificate_file and key_file are needed together")
-        if self.token_file and self.password_file:
-            raise ValueError("token_file and password_file exclude each other")
-        has_secret = self.token_file or self.password_file or self.certificate_file
-        if has_secret and not self.url.startswith("https://") and not _is_local(self.url):
-            raise ValueError("a secret goes over https only, or to this machine")
-        return self
-
-
 class Deliver(Section):
     """Retries of one delivery: delay doubles from first to last, until it is too old."""
 
@@ -85,7 +58,3 @@ class Report(Section):
     key_objects: bool = False
     pdf: bool = False
     fhir: Literal["off", "r4", "r5"] = "off"
-
-
-def _is_local(url: str) -> bool:
-    return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}

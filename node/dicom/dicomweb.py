@@ -17,26 +17,22 @@ from pydicom import Dataset, dcmread
 
 from node.config import DicomwebPeer
 from node.dicom import statuses
+from node.dicom.http_peer import CONNECT_S, speaking
 from node.dicom.limits import InstanceFacts, check_file
-from node.dicom.multipart import BrokenMessage, MultipartReader, Part
+from node.dicom.multipart import MultipartReader, Part
 from node.dicom.sent import Ladder, Sent
 from node.errors import (
     DeliveryRefused,
     DestinationUnavailable,
-    Misconfigured,
     NotAssessable,
     RetryLater,
 )
 
 log = structlog.get_logger()
 
-#: Seconds to connect.
-CONNECT_S = 5.0
 #: Bytes of files in one STOW-RS request; one file may have more.
 BATCH = 8 << 20
 CHUNK = 256 << 10
-#: HTTP answers that will be the same next time: not understood, too large, not a type it takes.
-REFUSALS = frozenset({400, 406, 409, 413, 415, 422})
 TOO_LARGE = 413
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
@@ -231,71 +227,10 @@ class _Service:
 
 @contextmanager
 def _connected(peer: DicomwebPeer) -> Iterator[_Service]:
-    """Open a session; what goes wrong in it leaves as one of our errors."""
-    where = f"DICOMweb {peer.name!r} at {peer.url}"
-    with session_of(peer) as session:
+    with speaking(peer, "DICOMweb") as session:
         client = DICOMwebClient(peer.url, session=session, timeout=(CONNECT_S, peer.timeout_s))
         client.set_http_retry_params(retry=False)  # whoever called knows when to try again
-        try:
-            yield _Service(peer, session, client)
-        except requests.HTTPError as error:
-            raise _refusal(where, error.response) from error
-        except requests.exceptions.SSLError as error:
-            raise DestinationUnavailable(
-                f"{where}: the TLS handshake failed: check ca_file, certificate_file and key_file"
-            ) from error
-        except (BrokenMessage, ValueError) as error:
-            raise DestinationUnavailable(
-                f"{where} does not answer as DICOMweb does: check the address"
-            ) from error
-        except requests.RequestException as error:
-            raise DestinationUnavailable(
-                f"{where} does not answer, or broke off; it is tried again"
-            ) from error
-
-
-def session_of(peer: DicomwebPeer) -> requests.Session:
-    """Return a session that shows what the peer asks for: token, password, certificate.
-
-    Raises
-    ------
-    Misconfigured
-        When a file cannot be read.
-    """
-    session = requests.Session()
-    session.trust_env = False  # a proxy or a .netrc of whoever started the node is no setting
-    if peer.token_file:
-        session.headers["Authorization"] = f"Bearer {_secret(peer, peer.token_file)}"
-    if peer.password_file:
-        session.auth = (peer.user, _secret(peer, peer.password_file))
-    if peer.certificate_file and peer.key_file:
-        session.cert = (str(peer.certificate_file), str(peer.key_file))
-    if peer.ca_file:
-        session.verify = str(peer.ca_file)
-    return session
-
-
-def _secret(peer: DicomwebPeer, path: Path) -> str:
-    try:
-        return path.read_text("utf-8").strip()
-    except OSError as error:
-        raise Misconfigured(
-            f"dicomweb {peer.name!r}: cannot read {path}: {error.strerror}"
-        ) from error
-
-
-def _refusal(where: str, answer: requests.Response) -> DeliveryRefused | DestinationUnavailable:
-    status = answer.status_code
-    if status in {401, 403}:
-        return DestinationUnavailable(
-            f"{where} does not let this node in ({status}): check token_file, user and "
-            "password_file, or certificate_file"
-        )
-    if status in {404, 405}:
-        return DestinationUnavailable(f"{where} answers {status}: check the address")
-    if status in REFUSALS:
-        return DeliveryRefused(f"{where} answers {status}: it does not take this request")
-    return DestinationUnavailable(f"{where} answers {status}; it is tried again")
+        yield _Service(peer, session, client)
 
 
 def _batches(

@@ -59,9 +59,10 @@ def client(node: Node, images: list[FileDataset]) -> TestClient:
 
 
 def stow(client: TestClient, *files: bytes, path: str = "", **headers: str) -> httpx.Response:
-    return client.post(
+    answer: httpx.Response = client.post(
         f"/dicom-web/studies{path}", content=b"".join(message(files)), headers=MULTIPART | headers
     )
+    return answer
 
 
 # -- STOW-RS --------------------------------------------------------------------------------------
