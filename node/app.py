@@ -1,10 +1,8 @@
 """The composition root: the only file that builds real parts from a `Config`."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
-from hashlib import sha256
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +26,20 @@ from node.peers import Peers
 from node.pull import DICOMWEB, Pull
 from node.received import Received
 from node.retention import Retention
-from node.spine.anatomy import LEVELS
+from node.shown import Shown
 from node.storage.archive import Archive
-from node.storage.index import DeliveryRow, Index, StudyRow
+from node.storage.index import Index, StudyRow
 from node.storage.quarantine import Quarantine
 from node.study import StudyStory
 from node.syslog import Forwarder
-from node.watch import EVERY, Watcher
-from node.web.parts import Held
+from node.watch import Watcher
 from node.worklist import Worklists
 
 TASKS_AT_ONCE = 2
 AT_WORK = frozenset({"queued", "running", "delivering"})
 
 
-class Node:
+class Node(Shown):
     """One node: what it stores, and the roles this process plays. It answers the web pages.
 
     Parameters
@@ -51,11 +48,13 @@ class Node:
     """
 
     def __init__(self, config: Config) -> None:
-        self.config = config
         config.data_dir.mkdir(parents=True, exist_ok=True)
-        self.archive = Archive(config.data_dir / "archive", config.listen.min_free_mb)
+        super().__init__(
+            config,
+            Archive(config.data_dir / "archive", config.listen.min_free_mb),
+            Index(config.index_url, self._changed),
+        )
         self.desk = Desk(config.jobs_url)
-        self.index = Index(config.index_url, self._changed)
         self.quarantine = Quarantine(config.data_dir / "quarantine", config.quarantine.max_mb)
         self.trail = Trail(config.data_dir / "audit", config.audit, config.listen.ae_title)
         self.intake = Intake(
@@ -65,7 +64,7 @@ class Node:
             self.quarantine,
             self.trail.note,
         )
-        self.peers = Peers(config, self.intake, self._held_instances, self.trail.note)
+        self.peers = Peers(config, self.intake, self.held_instances, self.trail.note)
         self.notices = Notices(
             desk=self.desk,
             rules=config.deliver,
@@ -134,7 +133,7 @@ class Node:
             fetch=self.peers.fetch,
             consider=self._asked,
             study_of=self.index.study,
-            results_of=lambda study_uid: [check_file(p) for p in self._result_files(study_uid)],
+            results_of=lambda study_uid: [check_file(p) for p in self.result_files(study_uid)],
         )
         self._worker: Worker | None = None
 
@@ -169,10 +168,6 @@ class Node:
             self._forwarder.stop()
         self.desk.close()
         self.index.close()
-
-    def results_folder(self, job_id: str) -> Path:
-        """Where a job's results lie. No header text becomes a file name."""
-        return self.config.data_dir / "results" / sha256(job_id.encode()).hexdigest()[:32]
 
     # -- by hand ---------------------------------------------------------------------------------
 
@@ -246,9 +241,6 @@ class Node:
     def _changed(self, study_uid: str) -> None:
         self.notices.show(study_uid)
 
-    def _held_instances(self, study_uid: str) -> frozenset[str]:
-        return frozenset(i.sop_instance_uid for i in self.index.instances(study_uid))
-
     def _asked(self, study_uid: str, source: str) -> None:
         """Decide about a study that an Orthanc calls stable, or about which a person there asks.
 
@@ -270,39 +262,7 @@ class Node:
     def _count_at(self, address: str, study_uid: str) -> Mapping[str, int | None]:
         return count_images(address, self.config.listen.ae_title, study_uid)
 
-    # -- what the pages ask (node.web.parts.WebParts) ----------------------------------------------
-
-    def studies(self) -> Sequence[StudyRow]:
-        """Return the newest studies, newest first."""
-        return self.index.studies()
-
-    def study(self, study_uid: str) -> StudyRow | None:
-        """Return one study, or None when the node does not hold it."""
-        return self.index.study(study_uid)
-
-    def deliveries(self, study_uid: str) -> Sequence[DeliveryRow]:
-        """Return the deliveries of the study's present job."""
-        row = self.index.study(study_uid)
-        return [d for d in self.index.deliveries(study_uid) if row and d.job_id == row.job_id]
-
-    def findings(self, study_uid: str) -> dict[str, Any] | None:
-        """Return the contents of the study's ``findings.json``, or None when there are none yet."""
-        folder = self._results_of(study_uid)
-        if folder is None:
-            return None
-        found: dict[str, Any] = json.loads((folder / "findings.json").read_text("utf-8"))
-        return found
-
-    def page_names(self, study_uid: str) -> Sequence[str]:
-        """Return the names of the study's pages, in reading order."""
-        folder = self._results_of(study_uid)
-        there = {p.stem for p in (folder / "pages").glob("*.png")} if folder else set[str]()
-        return [name for name in ("summary", *(lv.value for lv in LEVELS)) if name in there]
-
-    def page(self, study_uid: str, name: str) -> bytes | None:
-        """Return one page as PNG; called only with a name that `page_names` gave."""
-        folder = self._results_of(study_uid)
-        return (folder / "pages" / f"{name}.png").read_bytes() if folder else None
+    # -- what the pages ask, beside what `Shown` answers ------------------------------------------
 
     def orthanc_trigger(self, peer: str, orthanc_id: str) -> None:
         """Take on a stable study of an Orthanc; LookupError when it is not configured."""
@@ -313,35 +273,6 @@ class Node:
         """Take on a study of a DICOMweb archive; LookupError when it is not configured."""
         self.peers.dicomweb(peer)
         self.pull.trigger(DICOMWEB + peer, study_uid)
-
-    @property
-    def ignores_others(self) -> bool:
-        """Whether objects that are not kept are taken for a success all the same."""
-        return self.config.listen.accept_and_ignore
-
-    def held_studies(self) -> Sequence[str]:
-        """Return the UID of every study, the newest first."""
-        return [row.study_uid for row in self.index.studies(EVERY)]
-
-    def held(self, study_uid: str) -> Sequence[Held]:
-        """Return the images and the results of a study; nothing when it is not held."""
-        rows = self.index.instances(study_uid)
-        received = [
-            Held(
-                row.study_uid,
-                row.series_uid,
-                row.sop_instance_uid,
-                row.sop_class_uid,
-                row.transfer_syntax_uid,
-                self.archive.path(row.sha256),
-            )
-            for row in rows
-        ]
-        return [*received, *map(_result, self._result_files(study_uid))]
-
-    def _result_files(self, study_uid: str) -> Sequence[Path]:
-        folder = self._results_of(study_uid)
-        return delivery_order(folder) if folder else []
 
     def health(self) -> Mapping[str, Any]:
         """Return what a monitor asks: well or not, and the numbers behind it."""
@@ -354,23 +285,3 @@ class Node:
             "ae_title": self.config.listen.ae_title,
             "received": self.listener.counts,
         }
-
-    def _results_of(self, study_uid: str) -> Path | None:
-        """Where the study's results lie; the folder is renamed into place when it is whole."""
-        row = self.index.study(study_uid)
-        folder = self.results_folder(row.job_id) if row and row.job_id else None
-        return folder if folder and folder.is_dir() else None
-
-
-@lru_cache(maxsize=4096)
-def _result(path: Path) -> Held:
-    """Read what identifies a result; its file never changes."""
-    facts = check_file(path)
-    return Held(
-        facts.study_uid,
-        facts.series_uid,
-        facts.sop_instance_uid,
-        facts.sop_class_uid,
-        facts.transfer_syntax_uid,
-        path,
-    )

@@ -1,0 +1,128 @@
+"""What a node shows of its studies: rows, findings, pages, and the DICOM objects it holds."""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from node.analysis import delivery_order
+from node.config import Config
+from node.dicom.limits import check_file
+from node.spine.anatomy import LEVELS
+from node.spine.instances import InstanceRow
+from node.storage.archive import Archive
+from node.storage.index import DeliveryRow, Index, StudyRow
+from node.watch import EVERY
+from node.web.parts import Held
+
+
+class Shown:
+    """The reading half of `node.web.parts.WebParts`.
+
+    Parameters
+    ----------
+    config : Config
+    archive : Archive
+    index : Index
+    """
+
+    def __init__(self, config: Config, archive: Archive, index: Index) -> None:
+        self.config = config
+        self.archive = archive
+        self.index = index
+
+    def results_folder(self, job_id: str) -> Path:
+        """Where a job's results lie. No header text becomes a file name."""
+        return self.config.data_dir / "results" / sha256(job_id.encode()).hexdigest()[:32]
+
+    def studies(self) -> Sequence[StudyRow]:
+        """Return the newest studies, newest first."""
+        return self.index.studies()
+
+    def study(self, study_uid: str) -> StudyRow | None:
+        """Return one study, or None when the node does not hold it."""
+        return self.index.study(study_uid)
+
+    def deliveries(self, study_uid: str) -> Sequence[DeliveryRow]:
+        """Return the deliveries of the study's present job."""
+        row = self.index.study(study_uid)
+        return [d for d in self.index.deliveries(study_uid) if row and d.job_id == row.job_id]
+
+    def findings(self, study_uid: str) -> dict[str, Any] | None:
+        """Return the contents of the study's ``findings.json``, or None when there are none yet."""
+        folder = self.results_of(study_uid)
+        if folder is None:
+            return None
+        found: dict[str, Any] = json.loads((folder / "findings.json").read_text("utf-8"))
+        return found
+
+    def page_names(self, study_uid: str) -> Sequence[str]:
+        """Return the names of the study's pages, in reading order."""
+        folder = self.results_of(study_uid)
+        there = {p.stem for p in (folder / "pages").glob("*.png")} if folder else set[str]()
+        return [name for name in ("summary", *(lv.value for lv in LEVELS)) if name in there]
+
+    def page(self, study_uid: str, name: str) -> bytes | None:
+        """Return one page as PNG; called only with a name that `page_names` gave."""
+        folder = self.results_of(study_uid)
+        return (folder / "pages" / f"{name}.png").read_bytes() if folder else None
+
+    @property
+    def ignores_others(self) -> bool:
+        """Whether objects that are not kept are taken for a success all the same."""
+        return self.config.listen.accept_and_ignore
+
+    def held_studies(self) -> Sequence[str]:
+        """Return the UID of every study, the newest first."""
+        return [row.study_uid for row in self.index.studies(EVERY)]
+
+    def held(self, study_uid: str) -> Sequence[Held]:
+        """Return the images and the results of a study; nothing when it is not held."""
+        received = [
+            Held(
+                row.study_uid,
+                row.series_uid,
+                row.sop_instance_uid,
+                row.sop_class_uid,
+                row.transfer_syntax_uid,
+                self.archive.path(row.sha256),
+            )
+            for row in self._kept(study_uid)
+        ]
+        return [*received, *map(_result, self.result_files(study_uid))]
+
+    def held_instances(self, study_uid: str) -> frozenset[str]:
+        """Return the SOP Instance UIDs of the images whose files are here."""
+        return frozenset(row.sop_instance_uid for row in self._kept(study_uid))
+
+    def result_files(self, study_uid: str) -> Sequence[Path]:
+        """Return the DICOM objects that came of a study's last job, in delivery order."""
+        folder = self.results_of(study_uid)
+        return delivery_order(folder) if folder else []
+
+    def results_of(self, study_uid: str) -> Path | None:
+        """Where the study's results lie; the folder is renamed into place when it is whole."""
+        row = self.index.study(study_uid)
+        folder = self.results_folder(row.job_id) if row and row.job_id else None
+        return folder if folder and folder.is_dir() else None
+
+    def _kept(self, study_uid: str) -> Sequence[InstanceRow]:
+        """Return the images whose files have not been deleted after delivery."""
+        released = self.index.released(study_uid)
+        return [row for row in self.index.instances(study_uid) if row.sha256 not in released]
+
+
+@lru_cache(maxsize=4096)
+def _result(path: Path) -> Held:
+    """Read what identifies a result; its file never changes."""
+    facts = check_file(path)
+    return Held(
+        facts.study_uid,
+        facts.series_uid,
+        facts.sop_instance_uid,
+        facts.sop_class_uid,
+        facts.transfer_syntax_uid,
+        path,
+    )
