@@ -1,5 +1,6 @@
-"""``doctor`` and ``demo``: prove that it works here."""
+"""``doctor``, ``demo`` and ``conformance``: what works here, and what it conforms to."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from node.commands.shell import (
     start_logging,
 )
 from node.config import load
+from node.conformance import statement
 
 
 @app.command("doctor")
@@ -39,3 +41,10 @@ def demo(
     """Send a phantom study through a real node into a receiving PACS, and show the findings."""
     start_logging(service=False)
     raise typer.Exit(demonstration.run(out_dir, out, keep=keep))
+
+
+@app.command("conformance")
+def conformance_command(config: ConfigFile = None) -> None:
+    """Print the DICOM conformance statement (Markdown) of this configuration."""
+    start_logging(service=False)
+    sys.stdout.write(statement(load(config)) + "\n")

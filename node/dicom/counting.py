@@ -9,6 +9,7 @@ from node.dicom.attributes import Attributes
 from node.dicom.sender import associated
 from node.errors import DestinationUnavailable
 
+FIND = str(StudyRootQueryRetrieveInformationModelFind)
 TIMEOUT_S = 5.0
 _PENDING = frozenset({0xFF00, 0xFF01})
 

@@ -43,12 +43,14 @@ KEPT_SYNTAXES: tuple[str, ...] = (
 )
 
 
+VERIFICATION = str(Verification)
+
 #: Storage commitment, push model (PS3.4 annex J).
 PUSH_MODEL = str(StorageCommitmentPushModel)
 
 #: The classes that are no storage; their messages carry no pixels.
 OTHER_CLASSES: dict[str, tuple[str, ...]] = {
-    str(Verification): (str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)),
+    VERIFICATION: (str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)),
     PUSH_MODEL: (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)),
 }
 
