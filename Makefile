@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ACCELERATOR := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 APT := orthanc orthanc-python orthanc-dicomweb chromium dcmtk dicom3tools openjph-tools libopenjp2-tools postgresql systemd nginx-light caddy libpixelmed-java default-jre-headless
 
-.PHONY: help demo test lint types check-tools clean
+.PHONY: help demo test lint types check-tools conformance clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -41,6 +41,9 @@ types: $(VENV)/.tests  ## mypy, strict
 
 test: check-tools lint types  ## Lint, types and every test, on real components
 	$(BIN)/pytest
+
+conformance: check-tools $(VENV)/.tests  ## Show results to others' software; STUDY=DIR: those of that study
+	$(BIN)/pytest tests/conformance $(if $(STUDY),--study $(STUDY))
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) demo-out

@@ -1,19 +1,20 @@
 """Studies whose results are shown to software not written by us, with those results as files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from node.dicom import reader
+from node import analysis
+from node.inference.runtime import ModelStore
 from node.phantom import PhantomStudy
 from node.results import ResultSet
-from node.spine import series
-from node.spine.anatomy import ALL_FINDINGS, GRADES, LEVELS, ROLE_OF, Grade, Role
+from node.spine.anatomy import ALL_FINDINGS, GRADES, ROLE_OF, Grade, Role
 from node.spine.findings import Finding, StudyFindings, nothing_assessed
 from node.spine.volume import Volume
+from tests.conformance.inputs import INPUTS
 from tests.results_study import MODELS, PATIENT, SmallStudy, small_study
 
 #: Report settings by the name of the case.
@@ -31,6 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
     "siemens": {},
     "ge": {},
     "philips": {},
+    **{kind: {} for kind in INPUTS},
 }
 
 #: Header habits of three vendors; the images stay the same.
@@ -81,7 +83,7 @@ class Case:
 
 def make_case(kind: str, phantom: PhantomStudy, folder: Path) -> Case:
     """Build the results of one case and write them into a folder."""
-    study = _study(kind, phantom)
+    study = _study(kind, phantom, folder)
     found = study.findings
     if kind == "partial":
         gone = [f for f in found.findings if ROLE_OF[f.condition.group] is Role.AXIAL_T2]
@@ -95,7 +97,12 @@ def make_case(kind: str, phantom: PhantomStudy, folder: Path) -> Case:
     return saved(kind, replace(study, findings=found), folder)
 
 
-def _study(kind: str, phantom: PhantomStudy) -> SmallStudy:
+def _study(kind: str, phantom: PhantomStudy, folder: Path) -> SmallStudy:
+    if kind in INPUTS:
+        source = folder / "source"
+        source.mkdir()
+        truth = {k: (t.grade, np.array(t.point_mm)) for k, t in phantom.truth.items()}
+        return of_files(INPUTS[kind](phantom.datasets(), source), truth)
     if kind == "everything":
         return small_study()
     if kind == "enhanced":
@@ -126,7 +133,11 @@ def at_points(
     made = []
     for key in ALL_FINDINGS:
         grade, point = points[key]
-        volume = volumes[ROLE_OF[key[0].group]]
+        role = ROLE_OF[key[0].group]
+        if role not in volumes:
+            made.append(Finding(*key, reason=f"no {role.label} series"))
+            continue
+        volume = volumes[role]
         shown = min(volume.slices, key=lambda s, p=point: abs(s.plane.distance(p)))  # type: ignore[misc]
         column, row = shown.plane.to_pixel(point)
         weights = sorted(rng.dirichlet([1.0, 1.0, 1.0]))
@@ -159,17 +170,17 @@ def of_phantom(phantom: PhantomStudy) -> SmallStudy:
     return SmallStudy(headers, dict(phantom.volumes), findings)
 
 
-def of_real_study(folder: Path) -> SmallStudy:
-    """Return a study of DICOM files with made-up findings, one column of points for all."""
-    files = sorted(folder.rglob("*.dcm"))
-    headers = {str(h.SOPInstanceUID): h for h in map(reader.read_header, files)}
-    paths = dict(zip(headers, files, strict=True))
-    choice = series.choose(reader.facts((paths[uid], h) for uid, h in headers.items()))
-    volumes = {r: reader.load_volume(r, c, paths) for r, c in choice.chosen.items()}
-    points = {
-        (c, lv): (GRADES[(i + len(c)) % 3], np.array([0.0, 10.0, 60.0 - 35.0 * LEVELS.index(lv)]))
-        for i, (c, lv) in enumerate(ALL_FINDINGS)
-    }
-    study_uid = str(next(iter(headers.values())).StudyInstanceUID)
-    findings = StudyFindings(study_uid, "0.1.0", at_points(volumes, points), models=MODELS)
-    return SmallStudy(headers, volumes, findings)
+def of_files(paths: Sequence[Path], points: Mapping[Any, tuple[Any, Any]]) -> SmallStudy:
+    """Return a study of DICOM files, read as the node reads them, with findings at points."""
+    (taken,) = analysis.read(paths)
+    volumes, left_out = analysis.load(taken, analysis.choose(taken))
+    assert not left_out
+    findings = StudyFindings(taken.study_uid, "0.1.0", at_points(volumes, points), models=MODELS)
+    return SmallStudy(taken.headers, volumes, findings)
+
+
+def of_real_study(folder: Path, models: ModelStore) -> SmallStudy:
+    """Return a study of DICOM files with what the node finds in it."""
+    (taken,) = analysis.read(sorted(p for p in folder.rglob("*") if p.is_file()))
+    findings, volumes = analysis.find(taken, models)
+    return SmallStudy(taken.headers, volumes, findings)

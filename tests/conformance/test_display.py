@@ -6,34 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-import pytest
 import requests
 from PIL import Image
 
-from node.phantom import PhantomStudy
 from node.spine.anatomy import Grade
-from tests.conformance.cases import Case, make_case
+from tests.conformance.cases import Case
 from tests.orthanc_server import OrthancServer
 
 
-@pytest.fixture(scope="module")
-def results(phantom: PhantomStudy, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """The results of the phantom, by default settings."""
-    return make_case("default", phantom, tmp_path_factory.mktemp("results"))
-
-
 def test_orthanc_stores_them_in_the_source_study_and_previews_the_pages(
-    results: Case, phantom_folder: Path, orthanc: OrthancServer
+    shown_case: Case, source_folder: Path, orthanc: OrthancServer
 ) -> None:
     """One study, each object served as it was sent; a page's preview is the page."""
-    source = next(phantom_folder.rglob("*.dcm"))
-    sent = [path.read_bytes() for path in (source, *results.files)]
+    source = next(source_folder.rglob("*.dcm"))
+    sent = [path.read_bytes() for path in (source, *shown_case.files)]
     for part10 in sent:
         orthanc.upload(part10)
 
     assert len(orthanc.get("/studies")) == 1
     assert set(orthanc.files().values()) == set(sent)
-    for capture, page in zip(results.built.captures, results.built.pages.values(), strict=True):
+    for capture, page in zip(
+        shown_case.built.captures, shown_case.built.pages.values(), strict=True
+    ):
         found = requests.post(
             f"{orthanc.url}/tools/lookup", data=capture.SOPInstanceUID, timeout=20
         )
@@ -43,22 +37,29 @@ def test_orthanc_stores_them_in_the_source_study_and_previews_the_pages(
 
 
 def test_dcmtk_shows_the_overlay_and_leaves_the_image_as_it_was(
-    results: Case, phantom_folder: Path, tmp_path: Path
+    shown_case: Case, source_folder: Path, tmp_path: Path
 ) -> None:
     """The ring is where the finding is, with its line; every pixel looks as without it."""
     sources = {
         pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID: p
-        for p in phantom_folder.rglob("*.dcm")
+        for p in source_folder.rglob("*.dcm")
     }
-    states = [path for path in results.files if path.stem.endswith("PR")]
+    states = [path for path in shown_case.files if path.stem.endswith("PR")]
     overlays = {
         made.ReferencedSeriesSequence[0].SeriesInstanceUID: path
-        for made, path in zip(results.built.overlays, states, strict=True)
+        for made, path in zip(shown_case.built.overlays, states, strict=True)
     }
-    marked = [f for f in results.reported if f.grade is not Grade.NORMAL_MILD]
+    marked = [f for f in shown_case.reported if f.grade is not Grade.NORMAL_MILD]
     assert marked
     for finding in marked:
         source, overlay = sources[finding.sop_instance_uid], overlays[finding.series_uid]
+        if pydicom.dcmread(
+            source, stop_before_pixels=True
+        ).file_meta.TransferSyntaxUID.is_compressed:
+            source = tmp_path / "plain.dcm"
+            image = pydicom.dcmread(sources[finding.sop_instance_uid])
+            image.decompress(generate_instance_uid=False)
+            image.save_as(source, enforce_file_format=True)
         plain, shown = tmp_path / "plain.pgm", tmp_path / "shown.pgm"
         show = ["/usr/bin/dcmp2pgm", "--verbose"]
         told = subprocess.run(

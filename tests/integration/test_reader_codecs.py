@@ -1,24 +1,12 @@
 """Every transfer syntax decodes bit for bit, encoded by tools that are not ours."""
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import (
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    RLELossless,
-)
 
 from node.dicom.decoder import Decoder
 from node.dicom.reader import facts, load_volume, read_header
@@ -26,9 +14,9 @@ from node.errors import InvalidInstance
 from node.spine.anatomy import Role
 from node.spine.series import Candidate, choose
 from tests.builders import mr_image
+from tests.encoders import SYNTAXES
 
 ROWS, COLUMNS = 61, 75  # odd, and not square
-Encoder = Callable[[Path, FileDataset], None]
 
 
 @pytest.fixture(scope="module")
@@ -57,65 +45,6 @@ def _image(number: int, *, signed: bool, bits: int) -> tuple[FileDataset, Any]:
         PixelData=raw + b"\0" * (len(raw) % 2),
     )
     return image, pixels
-
-
-def _dcmtk(*command: str) -> Encoder:
-    def encode(path: Path, image: FileDataset) -> None:
-        plain = path.with_suffix(".plain")
-        image.save_as(plain, enforce_file_format=True)
-        subprocess.run([f"/usr/bin/{command[0]}", *command[1:], plain, path], check=True)
-        plain.unlink()
-
-    return encode
-
-
-def _plain(path: Path, image: FileDataset) -> None:
-    image.save_as(path, enforce_file_format=True)
-
-
-def _jpeg_2000(path: Path, image: FileDataset) -> None:
-    image.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
-    _plain(path, image)
-
-
-def _htj2k(syntax: str, order: str) -> Encoder:
-    def encode(path: Path, image: FileDataset) -> None:
-        """Encode raw samples with OpenJPH."""
-        raw, stream = path.with_suffix(".yuv"), path.with_suffix(".j2c")
-        kind = {8: "u1", 16: "<u2"}[image.BitsAllocated]
-        stored = np.frombuffer(image.PixelData, kind, ROWS * COLUMNS)
-        # OpenJPH 0.9 misreads signed samples. A signed stream is the unsigned stream of samples
-        # raised by half the range (ISO 15444-1 G.1), with the sign bit of SIZ set.
-        if image.PixelRepresentation:
-            half = 1 << (image.BitsStored - 1)
-            stored = ((stored.astype(int) + half) % (2 * half)).astype(kind)
-        raw.write_bytes(stored.tobytes())
-        options = f"-reversible true -prog_order {order} -num_comps 1 -downsamp {{1,1}}".split()
-        shape = f"-signed false -bit_depth {image.BitsStored} -dims {{{COLUMNS},{ROWS}}}".split()
-        tool = "/usr/bin/ojph_compress"
-        subprocess.run([tool, "-i", raw, "-o", stream, *options, *shape], check=True)
-        codestream = bytearray(stream.read_bytes())
-        if image.PixelRepresentation:
-            codestream[codestream.index(b"\xff\x51") + 40] |= 0x80
-        image.PixelData = encapsulate([bytes(codestream)])
-        image["PixelData"].is_undefined_length = True
-        image.file_meta.TransferSyntaxUID = syntax
-        _plain(path, image)
-
-    return encode
-
-
-SYNTAXES: dict[str, tuple[str, Encoder]] = {
-    "explicit": ("1.2.840.10008.1.2.1", _plain),
-    "implicit": (ImplicitVRLittleEndian, _dcmtk("dcmconv", "+ti")),
-    "RLE": (RLELossless, _dcmtk("dcmcrle")),
-    "JPEG lossless process 14": (JPEGLossless, _dcmtk("dcmcjpeg", "+el")),
-    "JPEG lossless SV1": (JPEGLosslessSV1, _dcmtk("dcmcjpeg", "+e1")),
-    "JPEG-LS": (JPEGLSLossless, _dcmtk("dcmcjpls", "+el")),
-    "JPEG 2000": (JPEG2000Lossless, _jpeg_2000),
-    "HTJ2K": (HTJ2KLossless, _htj2k(HTJ2KLossless, "LRCP")),
-    "HTJ2K RPCL": (HTJ2KLosslessRPCL, _htj2k(HTJ2KLosslessRPCL, "RPCL")),
-}
 
 
 @pytest.mark.parametrize("kind", ["u8", "u12", "u16", "i12", "i16"])
