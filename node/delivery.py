@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 
 from node.config import Destination, DicomwebPeer, Tls
-from node.dicom import dicomweb, sender
+from node.dicom import sender, stow
 from node.dicom.sent import Ladder, Sent
 from node.errors import DeliveryRefused
 from node.results import LADDER, downgrade
@@ -58,7 +58,7 @@ def deliver_web(files: Sequence[Path], peer: DicomwebPeer) -> str:
     DestinationUnavailable, DeliveryRefused
         As `deliver`.
     """
-    return _judged(peer.name, dicomweb.push(peer, files, _LADDER))
+    return _judged(peer.name, stow.push(peer, files, _LADDER))
 
 
 def _judged(name: str, sent: Sequence[Sent]) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from node import analysis
-from node.config import Config, Destination, DicomwebPeer, OrthancPeer
-from node.dicom import dicomweb, orthanc, sender
+from node.config import Config, Destination, DicomwebPeer, OrthancPeer, WorklistPeer
+from node.dicom import dicomweb, orthanc, sender, ups
 from node.errors import LumbarError
 from node.inference.runtime import ModelStore
 from node.phantom import make_study
@@ -39,6 +39,8 @@ def examine(config: Config) -> Iterator[Check]:
         yield _checked(f"{peer.name}: Orthanc", partial(_ping, peer))
     for archive in config.dicomweb:
         yield _checked(f"{archive.name}: DICOMweb", partial(_search, archive))
+    for worklist in config.worklist:
+        yield _checked(f"{worklist.name}: worklist", partial(_scheduled, worklist))
     if not config.destinations and not config.orthanc and not config.dicomweb:
         yield Check(False, "destinations", "none configured: results would stay on this node")
     yield _checked("phantom round trip", partial(_round_trip, config))
@@ -99,6 +101,10 @@ def _ping(peer: OrthancPeer) -> str:
 def _search(peer: DicomwebPeer) -> str:
     dicomweb.ping(peer)
     return "answers a search"
+
+
+def _scheduled(peer: WorklistPeer) -> str:
+    return f"answers, {len(ups.scheduled(peer))} items are scheduled"
 
 
 def _round_trip(config: Config) -> str:

@@ -1,14 +1,17 @@
 """Studies come and go by DICOMweb: stored on the node, or fetched from an archive by the node."""
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
+import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 
 from node.phantom import PhantomStudy
-from tests.dicomweb_parts import first
+from tests import builders
+from tests.dicomweb_parts import MULTIPART, first, message
 from tests.node_process import NodeProcess
 from tests.orthanc_server import DICOMWEB_PLUGIN, OrthancServer
 from tests.waiting import wait_for
@@ -92,3 +95,32 @@ def test_a_study_of_an_archive_is_fetched_and_its_results_go_back_over_two_outag
         assert len(orthanc.get("/studies")) == 1
         unknown = requests.post(f"{node.url}/api/dicomweb/other/studies/{uid}", timeout=10)
         assert unknown.status_code == 404
+
+
+def test_what_was_stored_before_the_node_died_is_there_after(tmp_path: Path) -> None:
+    """A power cut in the middle of a message: the instances before it are durable."""
+    images = [builders.part10(builders.mr_image(number=n, size=512)) for n in range(1, 8)]
+    uid = builders.uid("study", "1")
+    with NodeProcess(tmp_path / "node", quiet_s=600, incomplete_s=600) as node:
+
+        def body() -> Iterator[bytes]:
+            chunks = list(message(images))
+            yield from chunks[:-4]
+            wait_for(lambda: node.study(uid).get("instances", 0) >= 3, what="three instances")
+            node.kill()
+            yield from chunks[-4:]
+
+        with pytest.raises(requests.ConnectionError):
+            requests.post(
+                f"{node.url}/dicom-web/studies", data=body(), headers=MULTIPART, timeout=60
+            )
+        node.start()
+        before = node.study(uid)["instances"]
+        assert 3 <= before < 7
+        assert not list((tmp_path / "node" / "data" / "archive" / "incoming").iterdir())
+
+        again = requests.post(
+            f"{node.url}/dicom-web/studies", data=message(images), headers=MULTIPART, timeout=60
+        )
+        assert again.status_code == 200
+        assert node.study(uid)["instances"] == 7

@@ -23,7 +23,7 @@ CLIENT = """
 import sys
 from pathlib import Path
 from node.config import DicomwebPeer
-from node.dicom import dicomweb
+from node.dicom import stow
 from node.dicom.intake import Intake
 from node.pull import from_dicomweb
 from node.storage.archive import Archive
@@ -41,7 +41,7 @@ if what == "pull":
     from_dicomweb(peer, uid, Intake(Archive(folder, 50), index, 512), lambda _: ())
     assert len(index.instances(uid)) == 500
 else:
-    assert all(s.is_stored for s in dicomweb.push(peer, sorted(folder.glob("objects/*/*.dcm"))))
+    assert all(s.is_stored for s in stow.push(peer, sorted(folder.glob("objects/*/*.dcm"))))
 print(peak() - before)
 """
 

@@ -13,7 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from node.config import DicomwebPeer
-from node.dicom import dicomweb, statuses
+from node.dicom import dicomweb, statuses, stow
 from node.dicom.sent import Ladder
 from node.errors import (
     DeliveryRefused,
@@ -130,7 +130,7 @@ def test_results_are_stored_once_however_often_they_are_pushed(
     files = builders.write_all([builders.capture(), builders.ct_image()], tmp_path)
 
     for _ in range(2):
-        sent = dicomweb.push(peer, files)
+        sent = stow.push(peer, files)
         assert [one.status for one in sent] == [statuses.SUCCESS] * 2
     assert set(orthanc.files()) == {dcmread(path).SOPInstanceUID for path in files}
     dicomweb.ping(peer)
@@ -243,10 +243,10 @@ def test_after_a_partial_failure_only_the_failed_instances_are_sent_again(
     peer, files = archive(picky), captures(tmp_path, 3)
 
     with pytest.raises(DestinationUnavailable, match="1 of 3 objects now"):
-        dicomweb.push(peer, files)
+        stow.push(peer, files)
     assert len(picky.stored) == 2
     picky.verdict, picky.offered = (lambda _: 0), []
-    dicomweb.push(peer, files)
+    stow.push(peer, files)
 
     assert picky.offered == [late]
     assert len(picky.stored) == 3
@@ -260,7 +260,7 @@ def test_an_instance_that_is_refused_for_good_is_named_with_its_reason(
     picky = Picky(lambda image: 0xC000 if image.SOPInstanceUID == bad else 0)
 
     with pytest.raises(DeliveryRefused, match=rf"refused 1 of 3 .*{bad}: .*cannot understand"):
-        dicomweb.push(archive(picky), captures(tmp_path, 3))
+        stow.push(archive(picky), captures(tmp_path, 3))
     assert len(picky.stored) == 2
 
 
@@ -280,9 +280,9 @@ def test_a_report_of_an_unknown_class_is_stored_as_the_next_one(
     ladder = Ladder((Comprehensive3DSRStorage, ComprehensiveSRStorage), lower)
     peer = archive(picky)
 
-    (sent,) = dicomweb.push(peer, files, ladder)
+    (sent,) = stow.push(peer, files, ladder)
     assert (sent.is_stored, sent.sent_as) == (True, ComprehensiveSRStorage)
-    (sent,) = dicomweb.push(peer, captures(tmp_path / "other", 1), ladder)
+    (sent,) = stow.push(peer, captures(tmp_path / "other", 1), ladder)
     assert (sent.is_stored, sent.is_unknown) == (False, True)
 
 
@@ -314,7 +314,7 @@ def test_what_an_http_status_means(
         return (200, b"[]") if request.startswith("GET") else (status, b"")
 
     with pytest.raises(kind, match=words):
-        dicomweb.push(archive(answer), captures(tmp_path, 1))
+        stow.push(archive(answer), captures(tmp_path, 1))
 
 
 def test_a_batch_that_is_too_large_goes_one_by_one(
@@ -326,7 +326,7 @@ def test_a_batch_that_is_too_large_goes_one_by_one(
     def answer(request: str, body: bytes) -> tuple[int, bytes]:
         return (413, b"") if len(body) > 20_000 else picky(request, body)
 
-    dicomweb.push(archive(answer), captures(tmp_path, 4))
+    stow.push(archive(answer), captures(tmp_path, 4))
 
     assert len(picky.stored) == 4
 
