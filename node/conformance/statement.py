@@ -41,6 +41,7 @@ def _overview() -> str:
         ("Storage Commitment, push model", "no", "yes"),
         ("Query, Study Root (C-FIND)", "yes", "no"),
         ("STOW-RS, QIDO-RS, WADO-RS", "yes", "yes"),
+        ("UPS-RS: task performer, pull workflow", "yes", "no"),
     ]
     return section(
         "# DICOM conformance statement",
@@ -50,8 +51,8 @@ def _overview() -> str:
         "## 1. Overview",
         table(("service", "user (SCU)", "provider (SCP)"), services),
         "One application entity receives and sends, under one AE title. A study that is complete "
-        "is analysed; the results are stored at the configured destinations. There is no worklist, "
-        "no MPPS, no printing and no retrieval over DIMSE.",
+        "is analysed; the results are stored at the configured destinations. There is no modality "
+        "worklist, no MPPS, no printing and no retrieval over DIMSE.",
     )
 
 
@@ -81,4 +82,14 @@ def _dicomweb(config: Config) -> str:
         table(("archive asked as a user", "results stored there"), peers)
         if peers
         else "As a user: WADO-RS and STOW-RS to configured archives; none is configured.",
+        _worklists(config),
+    )
+
+
+def _worklists(config: Config) -> str:
+    rows = [(f"`{p.name}`", ", ".join(f"`{c}`" for c in p.codes)) for p in config.worklist]
+    return (
+        table(("worklist polled as a task performer", "workitem codes"), rows)
+        if rows
+        else "As a task performer: UPS-RS at configured worklists; none is configured."
     )
