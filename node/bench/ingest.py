@@ -7,17 +7,17 @@ another, in an order that rotates, fresh each time and in a fresh folder.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from node.bench import floor, images, machine, receivers, senders
 from node.bench.receivers import Receiver
-from node.bench.usage import PeakMemory, cpu_ms
+from node.bench.usage import PeakMemory, cpu_ms, memory_mb, settle
 
-SENDERS = (1, 4, 8)
 LOADS = ("series", "instance")  # what one association carries
+_PARTS = 10  # of a memory run
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,13 @@ class Measured:
 
 
 def run(
-    root: Path, *, count: int, runs: int, progress: Callable[[str], None] = lambda _: None
-) -> dict[str, object]:
+    root: Path,
+    *,
+    count: int,
+    runs: int,
+    senders_at_once: Sequence[int],
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
     """Measure, and return everything that is printed.
 
     Parameters
@@ -44,8 +49,10 @@ def run(
     root : Path
         A folder on the disk that is to be measured.
     count : int
-        Images of each series load; the loads with an association for each image get a quarter.
+        Images of each series load; the loads with an association for each image get an eighth.
     runs : int
+    senders_at_once : sequence of int
+        How many senders there are, one load after another.
     progress : callable
         Is told what is measured now.
     """
@@ -58,8 +65,8 @@ def run(
         measured = []
         for number in range(runs):
             for load in LOADS:
-                share = files if load == "series" else files[: max(count // 4, *SENDERS)]
-                for several in SENDERS:
+                share = files if load == "series" else files[: max(count // 8, *senders_at_once, 1)]
+                for several in senders_at_once:
                     turn = number % len(present)
                     for receiver in present[turn:] + present[:turn]:
                         progress(f"run {number + 1}: {receiver.name}, {several} x {load}")
@@ -75,13 +82,30 @@ def run(
     }
 
 
+def memory(root: Path, *, count: int, progress: Callable[[str], None]) -> list[float]:
+    """Return the memory (MiB) of this node after each tenth of ``count`` images, 4 senders."""
+    ours = receivers.known()[0]
+    with tempfile.TemporaryDirectory(dir=root, prefix="lumbar-bench-") as name:
+        folder = Path(name)
+        files = images.write(folder / "images", max(count // _PARTS, 4))
+        shares = [files[n::4] for n in range(4)]
+        sizes = []
+        with receivers.running(ours, folder) as (pid, port):
+            for part in range(1, _PARTS + 1):
+                progress(f"memory: {part} of {_PARTS}")
+                senders.send(port, shares, per_association=len(files))
+                sizes.append(memory_mb(pid))
+    return sizes
+
+
 def _one(receiver: Receiver, root: Path, files: list[Path], load: str, several: int) -> Measured:
     shares = [files[n::several] for n in range(several)]
     with (
         tempfile.TemporaryDirectory(dir=root) as name,
         receivers.running(receiver, Path(name)) as (pid, port),
     ):
-        senders.send(port, [files[:1]], per_association=1)  # whatever is loaded late is loaded now
+        senders.send(port, [files[:1]] * 2, per_association=1)  # what is loaded late is loaded now
+        settle(pid)
         before, senders_before = cpu_ms(pid), senders.cpu_ms()
         with PeakMemory(pid) as peak:
             started = time.perf_counter()
@@ -105,7 +129,7 @@ def _cells(measured: list[Measured]) -> list[dict[str, Any]]:
     """Return the medians of each receiver and load, with the ratio of this node to its peer."""
     cells = []
     for load in LOADS:
-        for several in SENDERS:
+        for several in dict.fromkeys(m.senders for m in measured):
             here = [m for m in measured if (m.load, m.senders) == (load, several)]
             ours = [m.per_s for m in here if m.receiver == receivers.OURS]
             for name in dict.fromkeys(m.receiver for m in here):

@@ -53,4 +53,4 @@ def _first_line(program: str, option: str) -> str:
     done = subprocess.run(  # noqa: S603 - a known program
         [path, option], capture_output=True, text=True, timeout=20, check=False
     )
-    return (done.stdout + done.stderr).strip().partition("\n")[0]
+    return (done.stdout + done.stderr).strip("$ \n").partition("\n")[0]

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
@@ -41,6 +42,15 @@ def memory_mb(pid: int) -> float:
         except OSError:
             continue
     return pages * _PAGE_MB
+
+
+def settle(pid: int, *, quiet_s: float = 0.5, limit_s: float = 30.0) -> None:
+    """Wait until a process tree uses no CPU time: whatever it loads or warms up is done."""
+    deadline = time.monotonic() + limit_s
+    before = -1.0
+    while time.monotonic() < deadline and (now := cpu_ms(pid)) != before:
+        before = now
+        time.sleep(quiet_s)
 
 
 class PeakMemory:

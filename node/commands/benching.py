@@ -1,5 +1,6 @@
 """``bench``: figures of this node beside those of its peers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,43 +15,62 @@ app.add_typer(bench, name="bench")
 
 
 @bench.command("ingest")
-def ingest_command(
+def ingest_command(  # noqa: PLR0917 - a command line
     instances: Annotated[int, typer.Option(min=8, help="Images of a series load")] = 1000,
     runs: Annotated[int, typer.Option(min=1, help="Every figure is a median of so many")] = 3,
-    folder: Annotated[Path, typer.Option(exists=True, help="A folder on the disk to measure")] = (
-        Path()
-    ),
+    senders: Annotated[list[int], typer.Option(min=1, help="At once; repeatable")] = [1, 4, 8],  # noqa: B006
+    memory: Annotated[int, typer.Option(help="Images of a memory run of this node; 0: none")] = 0,
+    folder: Annotated[Path, typer.Option(exists=True, help="On the disk to measure")] = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Receive the same images as this node, Orthanc, DCMTK and pynetdicom, side by side."""
     start_logging(service=False)
     with err.status("starting") as status:
-        found = ingest.run(folder, count=instances, runs=runs, progress=status.update)
+        found = ingest.run(
+            folder,
+            count=instances,
+            runs=runs,
+            senders_at_once=senders,
+            progress=status.update,
+        )
+        if memory:
+            found["memory_mb"] = ingest.memory(folder, count=memory, progress=status.update)
     if as_json:
         print_json(found)
         return
-    _print_machine(found)
-    out.print(_cells(found))
-
-
-def _print_machine(found: dict[str, Any]) -> None:
-    machine, floor = found["machine"], found["floor"]
-    versions = ", ".join(f"{name} {text}" for name, text in machine["versions"].items())
-    synced = ", ".join(f"{rate:.0f} ({n})" for n, rate in floor["synced_per_s"].items())
-    for line in (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, "
-        f"{machine['file_system']}, load {machine['load_average']}",
-        versions,
-        f"files synced/s by threads: {synced}; images over loopback/s: "
-        f"{floor['loopback_per_s']:.0f}",
-        *(f"not installed, left out: {name}" for name in found["not_installed"]),
-    ):
+    for line in _lines(found):
         out.print(line, highlight=False, soft_wrap=True)
+    out.print(_cells(found), crop=False, no_wrap=True, width=100)
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what there is to know beside the table."""
+    machine, floor, load = found["machine"], found["floor"], found["images"]
+    yield (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, "
+        f"{machine['file_system']}, load {machine['load_average']}"
+    )
+    yield ", ".join(f"{name} {text}" for name, text in machine["versions"].items())
+    yield (
+        f"images of {load['bytes']} bytes; {load['series']} in a series load, {load['instance']} "
+        f"with an association each; median of {load['runs']} run(s)"
+    )
+    synced = ", ".join(f"{rate:.0f} with {n}" for n, rate in floor["synced_per_s"].items())
+    yield (
+        f"floor: file and folder synced {synced} thread(s), "
+        f"loopback {floor['loopback_per_s']:.0f} images/s"
+    )
+    for name, what in found["durable"].items():
+        yield f"on the disk before Success: {name}: {what}"
+    for name in found["not_installed"]:
+        yield f"not installed, left out: {name}"
+    if sizes := found.get("memory_mb"):
+        yield f"memory of this node in a long run: {sizes[0]:.0f} MiB to {sizes[-1]:.0f} MiB"
 
 
 def _cells(found: dict[str, Any]) -> Table:
-    table = Table("association", "senders", "receiver", "on disk", box=None)
-    for name in ("images/s", "range", "MB/s", "peak MiB", "CPU ms", "sender ms", "node is"):
+    table = Table("association", "senders", "receiver", box=None)
+    for name in ("images/s", "range", "MB/s", "MiB", "CPU ms", "sender ms", "node is"):
         table.add_column(name, justify="right")
     for cell in found["cells"]:
         low, high = cell["per_s_range"]
@@ -58,7 +78,6 @@ def _cells(found: dict[str, Any]) -> Table:
             cell["load"],
             str(cell["senders"]),
             cell["receiver"],
-            found["durable"][cell["receiver"]],
             f"{cell['per_s']:.0f}",
             f"{low:.0f}-{high:.0f}",
             f"{cell['mb_per_s']:.1f}",

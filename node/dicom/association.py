@@ -7,6 +7,7 @@ Upper layer: PS3.8 sections 7 and 9; messages: PS3.7 sections 6.3, 7.5 and 9.3.
 """
 
 import struct
+import traceback
 
 from node.config import Listen
 from node.dicom import command, negotiation, pdu, statuses
@@ -266,7 +267,9 @@ class Association:
             self._page.refused(refused.count, str(refused), refused.status)
             return refused.status
         except Exception as error:  # noqa: BLE001 - the edge: one instance fails, the service goes on
-            reason = f"an instance could not be received: {type(error).__name__}"
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__} at {at.filename}:{at.lineno}"
+            reason = f"an instance could not be received, a fault of this node: {where}"
             self._page.refused("failed", reason, statuses.PROCESSING_FAILURE)
             return statuses.PROCESSING_FAILURE
         finally:

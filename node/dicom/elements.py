@@ -12,7 +12,7 @@ from pydicom.datadict import DicomDictionary
 
 from node.errors import InvalidInstance
 
-Buffer = bytes | mmap.mmap
+Buffer = bytes | memoryview | mmap.mmap
 
 PREAMBLE = 132  # 128 bytes and "DICM", PS3.10 7.1
 MAX_DEPTH = 16
@@ -60,7 +60,7 @@ class Walk:
 
     Parameters
     ----------
-    part10 : bytes or mmap
+    part10 : bytes, memoryview or mmap
     offset : int
         Where the data set begins; it ends with the buffer.
     wanted : frozenset of int

@@ -16,6 +16,7 @@ from node.dicom.audit import Event, Note
 from node.dicom.limits import (
     InstanceFacts,
     announced,
+    check,
     check_file,
     names,
     names_in_file,
@@ -100,10 +101,10 @@ class Custody:
         self._quarantine = quarantine
         self._max_bytes = max_object_mb << 20
 
-    def open(self, header: bytes) -> IncomingFile:
-        """Open a file that begins with ``header``, from `part10_header`."""
+    def open(self, head: bytes | memoryview) -> IncomingFile:
+        """Open a file that begins with ``head``: what `part10_header` returns, and maybe more."""
         file = self._archive.incoming()
-        file.write(header)
+        file.write(head)
         return file
 
     def begin(self, head: bytes, source: str) -> IncomingFile:
@@ -138,7 +139,13 @@ class Custody:
             raise InvalidInstance(f"the object has more than the limit of {self._max_bytes} bytes")
         file.write(chunk)
 
-    def keep(self, file: IncomingFile, source: str, study_uid: str | None = None) -> InstanceRow:
+    def keep(
+        self,
+        file: IncomingFile,
+        source: str,
+        study_uid: str | None = None,
+        contents: memoryview | None = None,
+    ) -> InstanceRow:
         """Check a completely written file, store it durably and return its index row.
 
         Parameters
@@ -148,6 +155,8 @@ class Custody:
             Who sent it.
         study_uid : str, optional
             The study that it has to belong to.
+        contents : memoryview, optional
+            All of the file, where the caller still has it; else it is read again.
 
         Raises
         ------
@@ -155,7 +164,10 @@ class Custody:
             When it is not fit to read, or of another study; the file is deleted.
         """
         try:
-            facts = check_file(file.path, max_bytes=self._max_bytes)
+            if contents is None:
+                facts = check_file(file.path, max_bytes=self._max_bytes)
+            else:
+                facts = check(contents, max_bytes=self._max_bytes)
             if study_uid not in {None, facts.study_uid}:
                 raise InvalidInstance("it does not belong to the study that was asked for")
             stored = file.commit()

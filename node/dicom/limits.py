@@ -105,7 +105,7 @@ def check(part10: Buffer, *, max_bytes: int = MAX_PIXELS) -> InstanceFacts:
 
     Parameters
     ----------
-    part10 : bytes or mmap
+    part10 : bytes, memoryview or mmap
         Preamble, file meta information and data set. The preamble may hold anything; nobody
         who stores the file may keep it (`node.dicom.intake` writes a new one).
     max_bytes : int

@@ -52,13 +52,14 @@ class Reception:
     ) -> None:
         self._custody = custody
         self._view = memoryview(buffer)
-        self._filled = 0
+        self._filled = self._first = 0  # how much of the buffer is used, and was at the first time
         self._is_empty = True
         self._file: IncomingFile | None = None
         self._error: LumbarError | OSError | None = None
-        self._header = b""
         try:
-            self._header = part10_header(sop_class, sop_instance, syntax)
+            header = part10_header(sop_class, sop_instance, syntax)
+            self._filled = len(header)
+            self._view[: self._filled] = header
         except InvalidInstance as error:
             self._error = error
 
@@ -82,12 +83,15 @@ class Reception:
             With the status of the answer; nothing is left of the instance.
         """
         try:
-            self._write()
+            if not self._is_empty:
+                self._write()
             if self._error is not None:
                 raise self._error
-            if self._is_empty or self._file is None:
+            if self._file is None:
                 raise InvalidInstance("the data set is empty")
-            return self._custody.keep(self._file, source)
+            is_whole = self._file.size == self._first
+            whole = self._view[: self._first] if is_whole else None
+            return self._custody.keep(self._file, source, contents=whole)
         except DiskFull as error:
             raise Refused(statuses.OUT_OF_RESOURCES, "no_space", str(error)) from error
         except OSError as error:
@@ -110,8 +114,10 @@ class Reception:
             return
         try:
             if self._file is None:
-                self._file = self._custody.open(self._header)
-            self._custody.append(self._file, chunk)
+                self._first = len(chunk)
+                self._file = self._custody.open(chunk)
+            else:
+                self._custody.append(self._file, chunk)
         except (LumbarError, OSError) as error:
             self._error = error
             self.drop()
