@@ -32,6 +32,9 @@ log = structlog.get_logger()
 #: With fewer slices a series does not cover what is looked for in it.
 LEAST_SLICES = 3
 
+#: An axial slice is given a level only in a study whose sagittal images show this many.
+LEAST_LEVELS = 3
+
 #: A foramen's point lies this far above the disc level of the canal's point, mm.
 FORAMEN_ABOVE_MM = 6.0
 
@@ -111,7 +114,7 @@ def _group(
     volume = volumes.get(role)
     with clock.measure(f"prepare_{group.short}"):
         stack = canonical(volume) if volume else None
-    reason = _unusable(role, volume, stack)
+    reason = _unusable(role, volume, stack) or _nameless(role, so_far)
     if volume is None or stack is None or reason:
         return {
             (group.condition(side), level): Finding(group.condition(side), level, reason=reason)
@@ -150,6 +153,14 @@ def _unusable(role: Role, volume: Volume | None, stack: Stack | None) -> str | N
     if not holds_signal(stack):
         return f"the {role.label} images are blank"
     return None
+
+
+def _nameless(role: Role, so_far: Mapping[FindingKey, Finding]) -> str | None:
+    """Why axial slices cannot be given levels, in words: they look alike, also those of a neck."""
+    seen = {f.level for f in safety.sure_enough(tuple(so_far.values())) if f.is_assessed}
+    if role is not Role.AXIAL_T2 or len(seen) >= LEAST_LEVELS:
+        return None
+    return "no sagittal series shows the lumbar levels: the axial slices cannot be told apart"
 
 
 def _network_choices(

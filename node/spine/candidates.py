@@ -26,6 +26,9 @@ AXIAL_HEIGHT_MM = (50.0, 100.0)
 #: A sagittal lumbar series is 220 to 320 mm high and 50 to 110 mm across. A knee (160 by 110 mm)
 #: and a head (240 by 150 mm) are scanned nearly as wide as high.
 SPINE_ASPECT = 1.8
+#: Higher is a scout or a composite of the whole spine. The networks see 288 mm around its middle
+#: (`node.inference.canonical`), which is not where the lumbar spine lies.
+TALLEST_MM = 420.0
 ENOUGH_SLICES = {Role.SAGITTAL_T1: 15, Role.SAGITTAL_T2: 15, Role.AXIAL_T2: 30}
 #: Thinner is a 3-D acquisition; the models were trained on 2-D slices.
 THIN_SLICE_MM = 2.0
@@ -158,7 +161,8 @@ def _role(direction: Orientation, seen: Contrast) -> tuple[Role | None, str]:
         return Role.SAGITTAL_T1, ""
     if seen.weighting is Weighting.UNKNOWN:
         return None, f"{direction}, weighting unknown: {seen.reasons[-1]}"
-    return None, f"{direction} {seen.weighting} fills no role"
+    why = ": bone blooms and narrowing looks worse" if seen.weighting is Weighting.T2_STAR else ""
+    return None, f"{direction} {seen.weighting} fills no role{why}"
 
 
 def _no_spine(role: Role, group: Group) -> str:
@@ -170,6 +174,8 @@ def _no_spine(role: Role, group: Group) -> str:
     right, left = extent(planes, axis=0)
     if high - low < SAGITTAL_HEIGHT_MM[0]:
         return f"{high - low:.0f} mm from head to foot: too little for five lumbar levels"
+    if high - low > TALLEST_MM:
+        return f"{high - low:.0f} mm from head to foot: a scout, or the whole spine"
     if high - low < SPINE_ASPECT * (left - right):
         return f"{left - right:.0f} mm across, {high - low:.0f} mm from head to foot: not a spine"
     return ""

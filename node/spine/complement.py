@@ -1,4 +1,4 @@
-"""Axial series that complete each other: one for the upper discs, one for the lower.
+"""Axial series that complete each other: upper and lower discs, or one series for each disc.
 
 17 of 100 studies have two axial series (RSNA 2024): half of them repeat each other, half share the
 spine between them.
@@ -19,6 +19,8 @@ from node.spine.stacks import extent, pitch
 LEAST_SLICES = 3
 #: Between two blocks of one series lies one vertebra; a wider hole leaves out a disc.
 HOLE_MM = 30.0
+#: Coarser than the best by more than this, in the plane or across, is a scout.
+COARSER = 1.6
 #: What has to be equal for two series to be graded as one.
 ALIKE = ("contrast", "native", "plain")
 
@@ -56,8 +58,15 @@ def complemented(
     return found
 
 
-def _unlike(one: Candidate, other: Candidate) -> bool:
-    return any(one.parts[part] != other.parts[part] for part in ALIKE)
+def _unlike(other: Candidate, axial: Candidate) -> bool:
+    is_coarse = _pixel(other) > COARSER * _pixel(axial) or pitch(other.planes) > COARSER * pitch(
+        axial.planes
+    )
+    return is_coarse or any(other.parts[part] != axial.parts[part] for part in ALIKE)
+
+
+def _pixel(candidate: Candidate) -> float:
+    return float(np.median([p.row_spacing for p in candidate.planes]))
 
 
 def _seen(frames: Sequence[FrameFacts], sagittal: Candidate | None) -> list[FrameFacts]:

@@ -25,6 +25,8 @@ from node.spine.stacks import (
 )
 
 MIN_SLICES = 5
+#: Some scanners make a series of its own for each disc.
+MIN_BLOCK = 3
 #: Echo times further apart than this (ms) are different echoes, not rounding.
 SAME_ECHO_MS = 5.0
 #: More echoes than this are raw material for a relaxation map.
@@ -218,9 +220,13 @@ def _group_refusal(direction: Orientation, dixon: str, count: int) -> str:
         return "coronal"
     if dixon in {"FAT", "OPPOSED PHASE"}:
         return f"Dixon {dixon.lower()} image"
-    if count < MIN_SLICES:
-        return f"{count} {direction} slice{'s' * (count != 1)}, fewer than {MIN_SLICES}"
-    return ""
+    least = MIN_BLOCK if direction is Orientation.AXIAL else MIN_SLICES
+    return too_few(direction, count) if count < least else ""
+
+
+def too_few(direction: Orientation, count: int) -> str:
+    """Say that a candidate has too few slices for its role."""
+    return f"{count} {direction} slice{'s' * (count != 1)}, fewer than {MIN_SLICES}"
 
 
 def says_axial(text: str) -> bool:

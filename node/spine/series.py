@@ -7,7 +7,7 @@ header lowers the score. Rules: ``../shared/spec/dicom-objects-and-trust.md`` se
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.errors import NotAssessable
 from node.spine.anatomy import Role
@@ -20,6 +20,8 @@ from node.spine.candidates import (
 )
 from node.spine.complement import complemented
 from node.spine.facts import FrameFacts, SeriesFacts
+from node.spine.groups import MIN_SLICES, too_few
+from node.spine.stacks import Orientation
 
 __all__ = ["WEIGHTS", "Candidate", "FrameFacts", "SeriesChoice", "SeriesFacts", "choose"]
 
@@ -87,15 +89,34 @@ def choose(series: Sequence[SeriesFacts]) -> SeriesChoice:
     }
     sagittal = next(iter(ranked[Role.SAGITTAL_T2] + ranked[Role.SAGITTAL_T1]), None)
     axial = sorted((beside_the_sagittal(c, sagittal) for c in ranked[Role.AXIAL_T2]), key=_rank)
-    ranked[Role.AXIAL_T2] = (
-        [complemented(axial[0], axial[1:], sagittal), *axial[1:]] if axial else []
-    )
+    ranked[Role.AXIAL_T2], few = _completed(axial, sagittal)
     chosen = {role: rivals[0] for role, rivals in ranked.items() if rivals}
-    unusable = [c for c in found if c.role is None]
+    unusable = [c for c in found if c.role is None] + few
     if not chosen:
         raise NotAssessable(_nothing_usable(series[0].study_uid, unusable))
     everything = [c for rivals in ranked.values() for c in rivals] + unusable
     return SeriesChoice(chosen, _others(everything, chosen), tuple(sorted(everything, key=_rank)))
+
+
+def _completed(
+    axial: Sequence[Candidate], sagittal: Candidate | None
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Complete the best axial candidate by the others; alone and too short, none is usable."""
+    if not axial:
+        return [], []
+    best = complemented(axial[0], axial[1:], sagittal)
+    if len(best.frames) >= MIN_SLICES:
+        return [best, *axial[1:]], []
+    return [], [
+        replace(
+            c,
+            role=None,
+            score=0.0,
+            parts={},
+            reasons=(*c.reasons, too_few(Orientation.AXIAL, len(c.frames))),
+        )
+        for c in axial
+    ]
 
 
 def _rank(candidate: Candidate) -> tuple[float, str, str]:

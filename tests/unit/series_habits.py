@@ -15,6 +15,7 @@ from node.spine.geometry import Plane, Vector
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"
+LEGACY = "1.2.840.10008.5.1.4.1.1.4.4"
 
 SAG = ((0, 1, 0), (0, 0, -1))
 COR = ((1, 0, 0), (0, 0, -1))
@@ -73,6 +74,16 @@ def stack(
             **frame,
         )
         for i in range(count)
+    ]
+
+
+def turned(degrees: float) -> list[FrameFacts]:
+    """One thick T2 slab turned about the long axis of the body, as MR myelography is made."""
+    angle = np.radians(degrees)
+    directions = (float(np.sin(angle)), float(np.cos(angle)), 0.0), (0, 0, -1)
+    slab = FrameFacts("slab", image_type=("ORIGINAL", "PRIMARY", "M"))
+    return [
+        replace(slab, plane=plane(directions, (0, 0, 0)), echo_time=900.0, repetition_time=4500.0)
     ]
 
 

@@ -111,6 +111,14 @@ def test_lone_sagittal_t2_assesses_the_canal_only() -> None:
     }
 
 
+def test_a_lone_axial_t2_is_not_assessed() -> None:
+    """The axial slices of a head look much like others to a network that was never shown one."""
+    findings = find(study(sagittal_t1=None, sagittal_t2=None), Networks()).findings
+    assert not any(f.is_assessed for f in findings)
+    axial_ones = [f for f in findings if f.condition.group is ConditionGroup.SUBARTICULAR]
+    assert all("cannot be told apart" in str(f.reason) for f in axial_ones)
+
+
 @pytest.mark.parametrize(
     ("volume", "reason"),
     [

@@ -9,7 +9,17 @@ import pytest
 from node.spine.anatomy import Role
 from node.spine.facts import FrameFacts, SeriesFacts
 from node.spine.series import choose
-from tests.unit.series_habits import ENHANCED, ax_t2, blocks, sag_t1, sag_t2, series, stack
+from tests.unit.series_habits import (
+    ENHANCED,
+    LEGACY,
+    ax_t2,
+    blocks,
+    sag_t1,
+    sag_t2,
+    series,
+    stack,
+    turned,
+)
 
 T1, T2, AXIAL = Role.SAGITTAL_T1, Role.SAGITTAL_T2, Role.AXIAL_T2
 ALL = {T1: "t1", T2: "t2", AXIAL: "ax"}
@@ -169,6 +179,143 @@ VENDORS = [
     ),
 ]
 
+MORE_VENDORS = [
+    Habit(
+        "GE IDEAL: each Dixon part a series of its own, derived and primary",
+        [
+            series(
+                name.lower(),
+                stack(**T2_PHYSICS, image_type=("DERIVED", "PRIMARY", "DIXON", part)),
+                description=f"{name}: Sag T2 IDEAL",
+            )
+            for name, part in (
+                ("Water", "WATER"),
+                ("Fat", "FAT"),
+                ("InPhase", "IN_PHASE"),
+                ("OutPhase", "OUT_PHASE"),
+            )
+        ],
+        {T2: "inphase"},
+        {"fat": "Dixon fat image", "outphase": "Dixon opposed phase", "water": "by plain"},
+    ),
+    Habit(
+        "Philips mDIXON: all parts in one enhanced object, frames mixed",
+        [multi_frame(dixon("t2", ("IP", "W", "F", "OP"), T2_PHYSICS)), sag_t1()],
+        {T2: "t2", T1: "t1"},
+        {},
+        {T2: "Dixon in phase"},
+    ),
+    Habit(
+        "Philips enhanced: an axial stack for each disc in one object",
+        [multi_frame(series("ax", blocks((-10, 0, 8, 18, 35), **T2_PHYSICS))), sag_t2()],
+        {T2: "t2", AXIAL: "ax"},
+        {},
+        {AXIAL: "25 slices in 5 stacks"},
+    ),
+    Habit(
+        "an archive's legacy converted enhanced objects",
+        [replace(multi_frame(s), sop_class_uid=LEGACY) for s in (sag_t1(), sag_t2(), ax_t2())],
+        ALL,
+    ),
+    Habit(
+        "Philips SURVEY: coarse gradient echo in three directions, five of each",
+        [
+            series(
+                "survey",
+                three_planes(5, echo_time=4.6, repetition_time=11.0),
+                scanning_sequence=("GR",),
+            ),
+            sag_t2(),
+        ],
+        {T2: "t2"},
+        {"survey": "localizer: three orientations"},
+    ),
+    Habit(
+        "Siemens HASTE scout without a word in ImageType: too high to be the lumbar spine",
+        [
+            series(
+                "scout",
+                stack(count=7, step=8.0, pixel=1.4, echo_time=90.0, repetition_time=1800.0),
+            ),
+            sag_t2(),
+        ],
+        {T2: "t2"},
+        {"scout": "536 mm from head to foot: a scout"},
+    ),
+    Habit(
+        "Siemens: FS beside spatial saturation in ScanOptions is fat suppression",
+        [sag_t2("fs", scan_options=("PFP", "SAT1", "FS")), sag_t2("t2", scan_options=("SAT1",))],
+        {T2: "t2"},
+        {"fs": "by plain"},
+    ),
+    Habit(
+        "Siemens MYELO: thick slabs turned about the spine",
+        [
+            series("myelo", [f for i in range(12) for f in turned(15.0 * i)]),
+            sag_t2(),
+        ],
+        {T2: "t2"},
+        {"myelo": "1 sagittal slice, fewer than 5"},
+    ),
+    Habit(
+        "SPACE, CUBE or VISTA alone: a 3-D T2 with a short repetition time is a T2",
+        [
+            series(
+                "vista",
+                stack(count=60, step=1.0, echo_time=130.0, repetition_time=1200.0),
+                acquisition_type="3D",
+            )
+        ],
+        {T2: "vista"},
+        {},
+        {T2: "60 slices, 1.0 mm apart"},
+    ),
+    Habit(
+        "axial reformats of a 3-D T2 are not acquired slices",
+        [
+            sag_t2(),
+            series("mpr", stack("ax", 40, **T2_PHYSICS, image_type=("DERIVED", "PRIMARY", "MPR"))),
+        ],
+        {T2: "t2"},
+        {"mpr": "reformatted"},
+    ),
+    Habit(
+        "balanced and spoiled gradient echo (FIESTA, TRUFI, MEDIC), 2-D or 3-D, fill no role",
+        [
+            sag_t2(),
+            series(
+                "fiesta",
+                stack("ax", 60, step=1.0, echo_time=2.3, repetition_time=5.5),
+                scanning_sequence=("GR",),
+                acquisition_type="3D",
+            ),
+            series(
+                "medic",
+                stack("ax", 25, echo_time=17.0, repetition_time=700.0),
+                scanning_sequence=("GR",),
+                description="t2_me2d_tra_MEDIC",
+            ),
+        ],
+        {T2: "t2"},
+        {"fiesta": "bloom", "medic": "bloom"},
+    ),
+    Habit(
+        "Philips GRASE is spin echo with gradient echoes between: its physics count",
+        [sag_t2(scanning_sequence=("SE", "GR"))],
+        {T2: "t2"},
+    ),
+    Habit(
+        "axial T1, before and after contrast, fills no role",
+        [
+            sag_t2(),
+            series("t1", stack("ax", 25, **T1_PHYSICS)),
+            series("gd", stack("ax", 25, **T1_PHYSICS), contrast_agent="Dotarem"),
+        ],
+        {T2: "t2"},
+        {"t1": "axial T1 fills no role", "gd": "axial T1 fills no role"},
+    ),
+]
+
 CONTRASTS = [
     Habit(
         "STIR alone takes the T2 role",
@@ -231,7 +378,7 @@ CONTRASTS = [
         {
             "flair": "T2-FLAIR fills no role",
             "pd": "proton density fills no role",
-            "merge": "gradient echo fills no role",
+            "merge": "axial gradient echo fills no role: bone blooms",
             "dwi": "echo planar",
         },
     ),
@@ -341,7 +488,64 @@ CONTRASTS = [
     ),
 ]
 
+REGIONS = [
+    Habit(
+        "a composite of the whole spine gives way to the lumbar station",
+        [
+            series("whole", stack(size=900, centre=(0, 0, 160), **T2_PHYSICS)),
+            sag_t2(),
+        ],
+        {T2: "t2"},
+        {"whole": "629 mm from head to foot: a scout, or the whole spine"},
+    ),
+    Habit(
+        "a knee and a head, without a word that says so",
+        [
+            series("knee", stack(count=26, step=4.2, pixel=0.42, **T2_PHYSICS)),
+            series("head", stack(count=27, step=5.5, pixel=0.62, **T1_PHYSICS)),
+            sag_t2(),
+        ],
+        {T2: "t2"},
+        {"knee": "not a spine", "head": "not a spine"},
+    ),
+    Habit(
+        "a wrist: too little for five levels",
+        [series("wrist", stack(count=20, step=2.0, pixel=0.25, **T2_PHYSICS)), sag_t2()],
+        {T2: "t2"},
+        {"wrist": "96 mm from head to foot: too little"},
+    ),
+]
+
 GEOMETRIES = [
+    Habit(
+        "a series for each disc, three slices in each",
+        [
+            sag_t2(),
+            *(
+                series(f"d{i}", stack("ax", 3, tilt=t, centre=(0, 0, 68 - 34 * i), **T2_PHYSICS))
+                for i, t in enumerate((-10, 0, 8, 18, 35))
+            ),
+        ],
+        {T2: "t2", AXIAL: "d0"},
+        {},
+        {AXIAL: "3 slices of series d4 where this one has none: covers 144 mm"},
+    ),
+    Habit(
+        "a lone disc in three slices is too little",
+        [sag_t2(), series("d0", stack("ax", 3, **T2_PHYSICS))],
+        {T2: "t2"},
+        {"d0": "3 axial slices, fewer than 5"},
+    ),
+    Habit(
+        "the axial slices of a scout complete nothing",
+        [
+            sag_t2(),
+            series("ax", stack("ax", 20, pixel=0.5, **T2_PHYSICS)),
+            series("scout", stack("ax", 5, step=20.0, centre=(0, 0, 80), pixel=1.4, **T2_PHYSICS)),
+        ],
+        {T2: "t2", AXIAL: "ax"},
+        {"scout": "better axial T2"},
+    ),
     Habit(
         "axial: five oblique stacks, one for each disc, are one candidate",
         [sag_t2(), series("ax", blocks((-10, 0, 8, 18, 35), **T2_PHYSICS))],
@@ -546,7 +750,9 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.parametrize("habit", VENDORS + CONTRASTS + GEOMETRIES, ids=lambda h: h.name)
+@pytest.mark.parametrize(
+    "habit", VENDORS + MORE_VENDORS + CONTRASTS + REGIONS + GEOMETRIES, ids=lambda h: h.name
+)
 def test_every_habit_gets_the_right_series(habit: Habit) -> None:
     """The right series is chosen, and every other one is told why not."""
     choice = choose(habit.study)
