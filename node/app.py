@@ -12,7 +12,6 @@ from node.asking import Asking
 from node.audit import Trail
 from node.commit import Commitments, commitment_peer
 from node.config import Config
-from node.dicom.counting import count_images
 from node.dicom.intake import Intake, read_row
 from node.dicom.limits import check_file
 from node.dicom.listener import Listener
@@ -100,7 +99,7 @@ class Node(Shown):
             index=self.index,
             desk=self.desk,
             received=Received(self.archive.path),
-            asking=Asking(self._count_at),
+            asking=Asking(self.peers.count),
             open_associations=self.listener.open_associations,
             sources=config.sources,
         )
@@ -258,9 +257,6 @@ class Node(Shown):
             tries = [d.attempts for d in self.deliveries(study_uid) if d.destination == source]
             self.outbox.post(study_uid, row.job_id, source, max(tries, default=0) + 1)
         self.notices.show(study_uid, source)
-
-    def _count_at(self, address: str, study_uid: str) -> Mapping[str, int | None]:
-        return count_images(address, self.config.listen.ae_title, study_uid)
 
     # -- what the pages ask, beside what `Shown` answers ------------------------------------------
 

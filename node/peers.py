@@ -4,7 +4,7 @@ A study's source and a delivery's destination are names: ``orthanc:NAME``, ``dic
 that of a DICOM destination.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from node.config import Config, DicomwebPeer, OrthancPeer
 from node.delivery import deliver, deliver_web
-from node.dicom import orthanc
+from node.dicom import dicomweb, orthanc
 from node.dicom.audit import Event
+from node.dicom.counting import count_images
 from node.dicom.intake import Intake
 from node.dicom.limits import check_file
 from node.errors import DeliveryRefused, LumbarError
@@ -67,6 +68,17 @@ class Peers:
         """Show where a study is why nothing came of it; DICOMweb has no place for that."""
         if source.startswith(ORTHANC):
             say_in_orthanc(self.orthanc(source), what, words)
+
+    def count(self, address: str, study_uid: str) -> Mapping[str, int | None]:
+        """Ask ``AE@HOST:PORT`` or ``dicomweb:NAME`` for the MR series it holds of a study.
+
+        Raises
+        ------
+        DestinationUnavailable, DeliveryRefused, Misconfigured
+        """
+        if address.startswith(DICOMWEB):
+            return dicomweb.count_images(self.dicomweb(address), study_uid)
+        return count_images(address, self.config.listen.ae_title, study_uid)
 
     def destinations_of(self, source: str) -> Sequence[str]:
         """Return who gets results: the study's source, and everyone who always does."""

@@ -35,6 +35,10 @@ def _dicom_address(text: str) -> str:
     return f"{_ae_title(title)}@{host}:{port}"
 
 
+def _counter(text: str) -> str:
+    return text if re.fullmatch(r"dicomweb:[a-z0-9_-]{1,32}", text) else _dicom_address(text)
+
+
 def _network(text: str) -> str:
     ipaddress.ip_network(text)  # strict: 10.0.0.5/24 is more likely a mistake than a network
     return text
@@ -43,6 +47,7 @@ def _network(text: str) -> str:
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 SourceName = Annotated[str, AfterValidator(_source)]
 DicomAddress = Annotated[str, AfterValidator(_dicom_address)]
+Counter = Annotated[str, AfterValidator(_counter)]
 Network = Annotated[str, AfterValidator(_network)]
 BindAddress = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]

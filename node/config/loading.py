@@ -103,6 +103,17 @@ class Config(BaseSettings):
             raise ValueError("images are fetched from a [[dicomweb]] peer: configure one")
         return peers
 
+    @field_validator("dicomweb")
+    @classmethod
+    def _asked_are_there(
+        cls, peers: tuple[DicomwebPeer, ...], info: ValidationInfo
+    ) -> tuple[DicomwebPeer, ...]:
+        asked = {s.ask.removeprefix("dicomweb:") for s in info.data.get("sources", ()) if s.ask}
+        missing = sorted(n for n in asked - {p.name for p in peers} if "@" not in n)
+        if missing:
+            raise ValueError(f"sources ask {', '.join(map(repr, missing))}, which is not here")
+        return peers
+
     @field_validator("destinations")
     @classmethod
     def _tls_is_set_up(

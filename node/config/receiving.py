@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from node.config.fields import (
     AETitle,
     BindAddress,
+    Counter,
     DicomAddress,
     Network,
     Port,
@@ -62,7 +63,7 @@ class Source(Section):
     addresses: tuple[Network, ...] = ()
     ignore: bool = False
     priority: Literal["stat", "routine"] = "routine"
-    ask: DicomAddress | None = None
+    ask: Counter | None = None
     commit_to: DicomAddress | None = None
     proven_s: Annotated[float | None, Field(ge=0)] = None
     quiet_s: Seconds | None = None

@@ -52,6 +52,22 @@ def search(peer: DicomwebPeer, filters: dict[str, str], limit: int) -> list[str]
         return [uid for study in found if (uid := _value(study, "0020000D"))]
 
 
+def count_images(peer: DicomwebPeer, study_uid: str) -> dict[str, int | None]:
+    """Return the MR series a peer holds of a study, as `node.dicom.counting.count_images` does.
+
+    Raises
+    ------
+    DestinationUnavailable, DeliveryRefused, Misconfigured
+    """
+    with _connected(peer) as service:
+        found = service.client.search_for_series(
+            study_uid,
+            fields=["NumberOfSeriesRelatedInstances"],
+            search_filters={"Modality": "MR"},
+        )
+        return {uid: _value(s, "00201209") for s in found if (uid := _value(s, "0020000E"))}
+
+
 def pull(
     peer: DicomwebPeer,
     study_uid: str,

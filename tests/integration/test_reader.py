@@ -63,7 +63,7 @@ def enhanced(count: int = 7, sop_class: str = EnhancedMRImageStorage) -> FileDat
     image.SharedFunctionalGroupsSequence = [
         _item(
             PlaneOrientationSequence=[_item(ImageOrientationPatient=[0, 1, 0, 0, 0, -1])],
-            PixelMeasuresSequence=[_item(PixelSpacing=[0.8, 0.5])],
+            PixelMeasuresSequence=[_item(PixelSpacing=[8.0, 5.0])],
         )
     ]
     order = [(3 * i) % count for i in range(count)]
@@ -120,7 +120,7 @@ def test_an_enhanced_object_gives_a_volume(tmp_path: Path) -> None:
     assert [s.plane.origin[0] for s in volume.slices] == [5.0 * at for at in range(7)]
     assert [float(s.pixels[0, 0]) for s in volume.slices] == [201.0 * at for at in range(7)]
     assert [s.frame_number for s in volume.slices] == [1, 6, 4, 2, 7, 5, 3]
-    assert volume.slices[0].plane.row_spacing == 0.8
+    assert volume.slices[0].plane.row_spacing == 8.0
 
 
 def test_a_legacy_converted_object_keeps_classic_attributes(tmp_path: Path) -> None:

@@ -262,3 +262,12 @@ def test_a_rule_that_makes_no_sense_is_told(rule: str, mistake: str, tmp_path: P
     (line,) = _mistakes(tmp_path, f"[[sources]]\n{rule}")
     assert line.startswith("sources")
     assert mistake in line
+
+
+def test_a_source_that_is_asked_over_dicomweb_is_a_peer(tmp_path: Path) -> None:
+    """A name that no [[dicomweb]] has is a mistake; one that is there is not."""
+    rule = '[[sources]]\nae_title = "PACS"\nask = "dicomweb:archive"\n'
+    (line,) = _mistakes(tmp_path, rule)
+    assert line == "dicomweb: sources ask 'archive', which is not here"
+    peer = '[[dicomweb]]\nname = "archive"\nurl = "http://127.0.0.1:8042/dicom-web"\n'
+    assert load(_toml(tmp_path, rule + peer)).sources[0].ask == "dicomweb:archive"
