@@ -28,9 +28,24 @@ class Received:
 
     path: Callable[[str], Path]
     _facts: dict[str, dict[str, SeriesFacts | None]] = field(default_factory=dict)
+    _last: dict[str, tuple[frozenset[str], SeriesChoice | None]] = field(default_factory=dict)
 
     def choice(self, study_uid: str, instances: Sequence[InstanceRow]) -> SeriesChoice | None:
         """Choose among the instances given; None when no series is usable."""
+        wanted = frozenset(row.sha256 for row in instances)
+        last = self._last.get(study_uid)
+        if last and last[0] == wanted:
+            return last[1]
+        choice = self._choose(study_uid, instances)
+        self._last[study_uid] = wanted, choice
+        return choice
+
+    def forget(self, study_uid: str) -> None:
+        """Give back the memory of a study that is decided."""
+        self._facts.pop(study_uid, None)
+        self._last.pop(study_uid, None)
+
+    def _choose(self, study_uid: str, instances: Sequence[InstanceRow]) -> SeriesChoice | None:
         known = self._facts.setdefault(study_uid, {})
         for row in instances:
             if row.sha256 not in known:
@@ -41,10 +56,6 @@ class Received:
             )
         except NotAssessable:
             return None
-
-    def forget(self, study_uid: str) -> None:
-        """Give back the memory of a study that is decided."""
-        self._facts.pop(study_uid, None)
 
     def _read(self, row: InstanceRow) -> SeriesFacts | None:
         try:

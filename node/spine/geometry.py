@@ -7,6 +7,7 @@ head (PS3.3 C.7.6.2.1.1). Pixel coordinates are ``(column, row)``, 0-based, and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,7 @@ class Plane:
         down = down / np.linalg.norm(down)
         return cls(origin, across, down, float(step[0]), float(step[1]), rows, columns)
 
-    @property
+    @cached_property
     def normal(self) -> Vector:
         """Unit normal, ``along_row x along_column``."""
         return np.cross(self.along_row, self.along_column)

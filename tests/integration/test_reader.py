@@ -1,6 +1,8 @@
 """Headers and pixels of real files on disk: odd, damaged, enhanced, and from real scanners."""
 
 import struct
+from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
 )
 
-from node.dicom.reader import facts, load_volume, read_header
+from node.dicom.reader import facts, grouped, instance_facts, load_volume, read_header
 from node.errors import InvalidInstance, NotAssessable
 from node.spine.anatomy import Role
 from node.spine.facts import SeriesFacts
@@ -375,6 +377,20 @@ def test_pydicoms_own_files_never_crash(path: str) -> None:
         return
     with pytest.raises(NotAssessable):
         choose(facts([(Path(path), header)]))
+
+
+def test_no_installed_study_is_taken_for_a_lumbar_spine() -> None:
+    """Every DICOM file of the installed packages, put together as studies: each is refused."""
+    packages = [Path(str(files(name))) for name in ("pydicom", "pynetdicom", "highdicom")]
+    studies: dict[str, list[SeriesFacts]] = {}
+    for path in sorted(p for package in packages for p in package.rglob("*.dcm")):
+        with suppress(InvalidInstance):
+            one = instance_facts(read_header(path))
+            studies.setdefault(one.study_uid, []).append(one)
+    assert sum(one.is_mr for study in studies.values() for one in study) >= 10
+    for study in studies.values():
+        with pytest.raises(NotAssessable):
+            choose(grouped(study))
 
 
 def test_the_real_study_gives_all_three_roles(shared_data: Path) -> None:
