@@ -187,3 +187,45 @@ class OrthancServer:
             return False
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.dicom_port)) == 0
+
+
+class WatchedOrthanc(OrthancServer):
+    """An Orthanc that writes down every request that is made of it.
+
+    Parameters
+    ----------
+    folder : Path
+    file_s : float
+        How long (s) it takes over each file that is fetched.
+    **options
+        As for `OrthancServer`.
+    """
+
+    def __init__(self, folder: Path, *, file_s: float = 0.0, **options: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        script = folder / "listening.lua"
+        script.write_text(
+            "function IncomingHttpRequestFilter(method, uri)\n"
+            'print("REQUEST " .. method .. " " .. uri)\n'
+            f'if uri:match("/file$") then os.execute("sleep {file_s}") end\n'
+            "return true end\n"
+        )
+        super().__init__(folder, lua_scripts=[script], **options)
+        self._begin = 0
+
+    def empty(self) -> None:
+        """Forget all studies, and what was asked so far."""
+        for study in self.get("/studies"):
+            requests.delete(f"{self.url}/studies/{study}", timeout=10).raise_for_status()
+        self._begin = len(self.log)
+
+    @property
+    def asked(self) -> list[str]:
+        """The requests since it was emptied, such as ``GET /system``."""
+        lines = self.log[self._begin :].splitlines()
+        return [line.partition("REQUEST ")[2] for line in lines if "REQUEST " in line]
+
+    @property
+    def fetched(self) -> list[str]:
+        """Orthanc's identifiers of the instances whose files were asked for."""
+        return [a.split("/")[2] for a in self.asked if a.startswith("GET") and a.endswith("/file")]

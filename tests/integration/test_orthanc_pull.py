@@ -17,41 +17,7 @@ from node.errors import DestinationUnavailable, NotAssessable
 from node.phantom import PhantomStudy
 from node.spine.series import choose
 from tests import builders
-from tests.orthanc_server import OrthancServer
-
-# Orthanc asks this of every request; it refuses none and writes them all down.
-LISTENING = """
-function IncomingHttpRequestFilter(method, uri) print("REQUEST " .. method .. " " .. uri)
-return true end
-"""
-
-
-class WatchedOrthanc(OrthancServer):
-    """An Orthanc that writes down which files were fetched from it."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        script = folder / "listening.lua"
-        script.write_text(LISTENING)
-        super().__init__(folder, lua_scripts=[script])
-        self._begin = 0
-
-    def empty(self) -> None:
-        """Forget all studies, and what was fetched so far."""
-        for study in self.get("/studies"):
-            requests.delete(f"{self.url}/studies/{study}", timeout=10).raise_for_status()
-        self._begin = len(self.log)
-
-    @property
-    def asked(self) -> list[str]:
-        """The requests since it was emptied, such as ``GET /system``."""
-        lines = self.log[self._begin :].splitlines()
-        return [line.partition("REQUEST ")[2] for line in lines if "REQUEST " in line]
-
-    @property
-    def fetched(self) -> list[str]:
-        """Orthanc's identifiers of the instances whose files were asked for."""
-        return [a.split("/")[2] for a in self.asked if a.startswith("GET") and a.endswith("/file")]
+from tests.orthanc_server import OrthancServer, WatchedOrthanc
 
 
 @pytest.fixture(scope="module")
