@@ -59,7 +59,7 @@ def count_images(peer: DicomwebPeer, study_uid: str) -> dict[str, int | None]:
     ------
     DestinationUnavailable, DeliveryRefused, Misconfigured
     """
-    with _connected(peer) as service:
+    with connected(peer) as service:
         found = service.client.search_for_series(
             study_uid,
             fields=["NumberOfSeriesRelatedInstances"],
