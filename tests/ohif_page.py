@@ -113,6 +113,7 @@ class OhifPage:
         """Open the list of measurements, wait until it has so many, and return their labels."""
         if not self._part("trackedMeasurements-panel").is_visible():
             self._part("trackedMeasurements-btn").click()
+            self._settle()
         titles = self._part("data-row-title")
         wait_for(lambda: titles.count() >= count, seconds=SECONDS, what=f"{count} measurements")
         return titles.all_inner_texts()
@@ -150,8 +151,15 @@ class OhifPage:
 
     def shot(self, name: str) -> None:
         """Keep a screenshot."""
+        self._settle()
         ARTEFACTS.mkdir(exist_ok=True)
         self.page.screenshot(path=ARTEFACTS / f"ohif-{self._name}-{name}.png")
+
+    def _settle(self) -> None:
+        """Wait until the image is painted in the size its place has now, for example beside a list."""
+        canvas = self.page.locator("canvas.cornerstone-canvas").first
+        is_fitting = "c => c.width === c.clientWidth && c.height === c.clientHeight"
+        wait_for(lambda: canvas.evaluate(is_fitting), seconds=SECONDS, what="a settled page")
 
     def _has_picture(self) -> bool:
         is_there = self.page.locator("canvas.cornerstone-canvas").count() > 0

@@ -21,14 +21,29 @@ function asArrow(measurement) {
   return measurement;
 }
 
+// OHIF opens a report on its last point: the worst finding, the first one of that grade.
+const GRADES = ['Normal/Mild', 'Moderate', 'Severe'];
+const rank = ({ annotation }) => GRADES.findIndex(grade => annotation.data.label.includes(grade));
+
+function worstLast(points) {
+  const worst = points.reduce((a, b) => (rank(b) > rank(a) ? b : a), points[0]);
+  return [...points.filter(point => point !== worst), ...(worst ? [worst] : [])];
+}
+
 function asArrows({ storedMeasurementByAnnotationType: { Probe = [], ...others } }) {
   const isOurs = ({ annotation }) => OURS.test(annotation.data.label);
+  const arrows = worstLast(Probe.filter(isOurs).map(asArrow));
   return {
     ...others,
-    Probe: Probe.filter(point => !isOurs(point)),
-    ArrowAnnotate: [...(others.ArrowAnnotate ?? []), ...Probe.filter(isOurs).map(asArrow)],
+    Probe: Probe.filter(point => !arrows.includes(point)),
+    ArrowAnnotate: [...(others.ArrowAnnotate ?? []), ...arrows],
   };
 }
+
+// Words on an image stay legible on bright fat.
+const style = document.createElement('style');
+style.textContent = '.svg-layer text { paint-order: stroke; stroke: #000; stroke-width: 3px; }';
+document.head.append(style);
 
 window.config = {
   name: 'lumbar-node',
