@@ -156,7 +156,7 @@ class OhifPage:
         self.page.screenshot(path=ARTEFACTS / f"ohif-{self._name}-{name}.png")
 
     def _settle(self) -> None:
-        """Wait until the image is painted in the size its place has now, for example beside a list."""
+        """Wait until the image is painted in the size that its place has now."""
         canvas = self.page.locator("canvas.cornerstone-canvas").first
         is_fitting = "c => c.width === c.clientWidth && c.height === c.clientHeight"
         wait_for(lambda: canvas.evaluate(is_fitting), seconds=SECONDS, what="a settled page")

@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from node import viewer
+from node.web.access import Access
 from node.web.ohif import viewer_pages
 from tests.waiting import free_port, wait_for
 
@@ -57,7 +58,7 @@ class OhifServer:
     def __init__(self, folder: Path, dicomweb: str) -> None:
         app = FastAPI()
         app.get("/dicom-web/{path:path}")(_proxy(dicomweb))
-        app.include_router(viewer_pages(folder))
+        app.include_router(viewer_pages(folder, Access("")))
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))

@@ -69,7 +69,8 @@ def create_app(parts: WebParts, settings: Web, note: Note | None = None) -> Fast
     app.include_router(_sign_in(access))
     app.mount(PATH, create_service(parts, access))
     if settings.viewer_dir is not None:
-        app.include_router(viewer_pages(settings.viewer_dir))  # the last: it answers every path
+        # The last: it answers every path.
+        app.include_router(viewer_pages(settings.viewer_dir, access))
     app.middleware("http")(_with_security_headers)
     if note is not None:
         app.middleware("http")(auditing(note))

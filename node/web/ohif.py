@@ -5,12 +5,13 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from node.errors import Misconfigured
 from node.results.identity import report_series_uid
+from node.web.access import Access
 
 CONFIGURATION = Path(__file__).parent / "static" / "ohif-config.js"
 
@@ -21,7 +22,7 @@ def viewer_link(study_uid: str) -> str:
     return f"/viewer?StudyInstanceUIDs={study_uid}&initialSeriesInstanceUID={report}"
 
 
-def viewer_pages(folder: Path) -> APIRouter:
+def viewer_pages(folder: Path, access: Access) -> APIRouter:
     """Return the routes of the viewer: ``/viewer`` and the files it asks for by absolute path.
 
     The built viewer asks for its files at the root. So this router has to be the last of an
@@ -31,6 +32,8 @@ def viewer_pages(folder: Path) -> APIRouter:
     ----------
     folder : Path
         OHIF's built files, for example ``dist`` of the npm package ``@ohif/app``.
+    access : Access
+        Who may not read images is asked to sign in first.
 
     Raises
     ------
@@ -58,7 +61,11 @@ def viewer_pages(folder: Path) -> APIRouter:
         return FileResponse(CONFIGURATION, headers=kept)
 
     @router.get("/viewer")
-    def viewer() -> Response:
+    def viewer(request: Request) -> Response:
+        try:
+            access.to_read(request)
+        except HTTPException:
+            return RedirectResponse("/sign-in", 303)
         return FileResponse(page, headers=as_page)
 
     @router.get("/{path:path}")

@@ -138,6 +138,18 @@ def test_the_nodes_own_paths_stay_the_nodes_own(browser: TestClient) -> None:
     assert browser.get("/dicom-web/studies").headers["content-type"] == "application/dicom+json"
 
 
+def test_who_may_not_read_is_asked_to_sign_in(built: Path, tmp_path: Path) -> None:
+    """Instead of a viewer that says that there is no such study."""
+    (tmp_path / "token").write_text("secret")
+    browser = TestClient(create_app(Parts(), Web(viewer_dir=built, token_file=tmp_path / "token")))
+
+    asked = browser.get("/viewer", follow_redirects=False)
+    browser.post("/sign-in", data={"token": "secret"})
+
+    assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in")
+    assert browser.get("/viewer", follow_redirects=False).text == PAGE
+
+
 def test_a_study_links_to_the_viewer_where_there_is_one(browser: TestClient) -> None:
     """One click opens the study on its report."""
     with_viewer = browser.get(f"/studies/{STUDY_UID}").text
