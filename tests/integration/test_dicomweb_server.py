@@ -462,6 +462,21 @@ def test_a_picture_is_windowed_as_the_header_says(client: TestClient) -> None:
         assert shown[5, 60] == 255 - dark
 
 
+def test_images_that_were_released_after_delivery_are_not_offered(
+    client: TestClient, node: Node
+) -> None:
+    """Their rows stay in the index; who asks is not promised a file that is gone."""
+    image = builders.mr_image("released")
+    stow(client, builders.part10(image))
+    assert client.get(f"{address(image)}/metadata").status_code == 200
+
+    node.index.release(image.StudyInstanceUID)
+
+    assert client.get(f"{address(image)}/metadata").status_code == 404
+    search = f"/dicom-web/studies?StudyInstanceUID={image.StudyInstanceUID}"
+    assert client.get(search).json() == []
+
+
 # -- access ---------------------------------------------------------------------------------------
 
 

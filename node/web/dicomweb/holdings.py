@@ -1,6 +1,5 @@
 """The studies, series and instances of this node as a search tells them."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -138,16 +137,13 @@ class Search:
     def _study(self, objects: Sequence[Held]) -> Json | None:
         """Describe a study, or return None when it does not match; what costs more comes last."""
         told = _summary(objects[0].path, Level.STUDY)
+        told |= _said("StudyInstanceUID", objects[0].study_uid)
         if not _match(told, self.query.wanted(Level.STUDY)):
             return None
         groups = by_series(objects)
-        modalities = Counter(
-            value
-            for members in groups.values()
-            for value in _summary(members[0].path, Level.SERIES)
-            .get(tag_of("Modality"), {})
-            .get("Value", ())
-        )
+        modality = tag_of("Modality")
+        series = [_summary(members[0].path, Level.SERIES) for members in groups.values()]
+        modalities = {value for one in series for value in one[modality].get("Value", ())}
         told |= {
             **_said("ModalitiesInStudy", *sorted(modalities)),
             **_said("NumberOfStudyRelatedSeries", len(groups)),
@@ -165,6 +161,7 @@ class Search:
             if self.series_uid not in {None, uid}:
                 continue
             told = _summary(members[0].path, Level.SERIES)
+            told |= _said("SeriesInstanceUID", uid)
             told |= _said("NumberOfSeriesRelatedInstances", len(members))
             counted = self.query.wanted(Level.SERIES, COUNTED[Level.SERIES])
             if not _match(told, self.query.wanted(Level.SERIES) | counted):
@@ -179,6 +176,8 @@ class Search:
 
     def _instance(self, held: Held, above: Json) -> Iterator[Json]:
         told = _summary(held.path, Level.INSTANCE)
+        told |= _said("SOPInstanceUID", held.sop_instance_uid)
+        told |= _said("SOPClassUID", held.sop_class_uid)
         if _match(told, self.query.wanted(Level.INSTANCE)):
             address = _said("RetrieveURL", self.links.instance(held))
             syntax = _said("AvailableTransferSyntaxUID", held.transfer_syntax_uid)

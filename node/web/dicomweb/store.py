@@ -91,9 +91,9 @@ async def _store(parts: WebParts, request: Request, study_uid: str | None) -> JS
         reader.close()
     except BrokenMessage as error:
         raise HTTPException(400, str(error)) from error
-    except ClientDisconnect:
-        log.warning("a client broke off", source=source, stored=len(verdicts))
-        raise
+    except ClientDisconnect as error:
+        log.warning("a client broke off", source=source, instances=len(verdicts))
+        raise HTTPException(400, "the message was cut off") from error
     finally:
         reader.drop()
     if not verdicts:
