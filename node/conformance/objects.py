@@ -50,7 +50,7 @@ _MODULES = (
         "SR document",
         "TID 1500; Completion `COMPLETE` or `PARTIAL`, Verification `UNVERIFIED`, "
         "Preliminary Flag `PRELIMINARY`; one TID 1410 group for each finding; Predecessor "
-        "Documents after a change of the instance set",
+        "Documents after a change of images, models or version",
     ),
     (
         "SC Image",
