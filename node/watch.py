@@ -86,6 +86,7 @@ class Watcher:
     open_associations: Callable[[str], int]
     sources: Sequence[Source] = ()
     _looks: dict[str, _Look] = field(default_factory=dict)
+    _reopened: dict[str, datetime] = field(default_factory=dict)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -235,7 +236,9 @@ class Watcher:
     def _state(self, row: StudyRow, rule: Source, times: Complete, *, settled: bool) -> StudyState:
         now = datetime.now(UTC)
         silence = (now - row.last_received).total_seconds()
-        age = (now - row.first_received).total_seconds()
+        # Of a study that was decided before: since images came again.
+        begin = self._reopened.setdefault(row.study_uid, now) if row.job_id else row.first_received
+        age = (now - begin).total_seconds()
         open_associations = 0 if settled else self.open_associations(row.study_uid)
         is_quiet = silence >= min(times.proven_s, times.quiet_s) or rule.ask is not None
         must_look = settled or age >= times.forced_s or (is_quiet and not open_associations)
@@ -281,6 +284,7 @@ class Watcher:
     def _leave(self, study_uid: str) -> None:
         """Give back what was kept about a study that is decided."""
         self._looks.pop(study_uid, None)
+        self._reopened.pop(study_uid, None)
         self.received.forget(study_uid)
         self.asking.forget(study_uid)
 

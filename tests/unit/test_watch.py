@@ -243,6 +243,22 @@ def test_late_images_of_a_chosen_series_run_again() -> None:
     assert (world.row.state, len(world.handed_in)) == ("queued", 2)
 
 
+def test_a_late_series_is_not_cut_off_by_the_age_of_its_study() -> None:
+    """What arrives hours after the results waits for its own end, not for that of the study."""
+    long_ago = replace(QUIET, first_received=NOW - timedelta(hours=5))
+    world = World(long_ago, LONE)
+    watcher = world.watcher(Complete(incomplete_s=61))
+    watcher.consider(world.row)
+    watcher.note(STUDY, world.row.job_id or "", "done", [])
+
+    world.row = replace(world.row, state="receiving", instances=3)
+    world.images.append("first of a series")
+    world.series = UNPROVEN
+    busy = world.watcher(open_associations=1).consider(world.row)
+
+    assert (busy.verdict, len(world.handed_in)) == ("wait", 1)
+
+
 def test_an_open_association_waits() -> None:
     """The sender is not done, however long it has been silent."""
     world = World(QUIET)
