@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from node import analysis
+from node import analysis, exposure
 from node.config import Config, Destination, DicomwebPeer, OrthancPeer, WorklistPeer
 from node.dicom import dicomweb, orthanc, sender, ups
 from node.errors import LumbarError
@@ -18,11 +18,15 @@ from node.phantom import make_study
 
 
 class Check(NamedTuple):
-    """One check: good or bad, what was looked at, and what was found."""
+    """One check: good or bad, what was looked at, and what was found.
+
+    A warning is no fault: the node may run as it is, if a person means it so.
+    """
 
     ok: bool
     what: str
     found: str
+    warning: bool = False
 
 
 def examine(config: Config) -> Iterator[Check]:
@@ -42,7 +46,10 @@ def examine(config: Config) -> Iterator[Check]:
     for worklist in config.worklist:
         yield _checked(f"{worklist.name}: worklist", partial(_scheduled, worklist))
     if not config.destinations and not config.orthanc and not config.dicomweb:
-        yield Check(False, "destinations", "none configured: results would stay on this node")
+        found = "none configured: results stay on this node"
+        yield Check(True, "destinations", found, warning=True)
+    for seen in exposure.look(config):
+        yield Check(*seen)
     yield _checked("phantom round trip", partial(_round_trip, config))
 
 

@@ -152,7 +152,9 @@ def checks(results: Sequence[Check]) -> Table:
         table.add_column(name, overflow="fold")
     for check in results:
         mark = Text("ok", style="green") if check.ok else Text("FAULT", style="bold red")
-        table.add_row(mark, check.what, check.found)
+        if check.ok and check.warning:
+            mark = Text("warning", style="yellow")
+        table.add_row(mark, Text(check.what), Text(check.found))  # [[sources]] is no markup
     return table
 
 

@@ -51,6 +51,9 @@ def _run(settings: Config, *, listen: bool, work: bool, web: bool) -> None:
     )
     try:
         if web:
+            # uvicorn stops at a signal and then raises it once more: without a handler here that
+            # would end the process before the node has stopped.
+            signal.signal(signal.SIGTERM, lambda *_: None)
             uvicorn.run(
                 create_app(node, settings.web, node.trail.note),
                 host=settings.web.bind,
