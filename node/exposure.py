@@ -110,10 +110,10 @@ def _secrets(config: Config) -> Iterator[tuple[str, Path]]:
     yield from _given("tls.key_file", config.tls.key_file)
     yield from _given("web.token_file", config.web.token_file)
     for orthanc in config.orthanc:
-        yield from _given(f"orthanc {orthanc.name}: password_file", orthanc.password_file)
-    for archive in config.dicomweb:
+        yield from _given(f"{orthanc.name}: password_file", orthanc.password_file)
+    for archive in (*config.dicomweb, *config.worklist):
         for setting in ("token_file", "password_file", "key_file"):
-            yield from _given(f"dicomweb {archive.name}: {setting}", getattr(archive, setting))
+            yield from _given(f"{archive.name}: {setting}", getattr(archive, setting))
 
 
 def _given(name: str, path: Path | None) -> Iterator[tuple[str, Path]]:
