@@ -10,6 +10,7 @@ from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
 from pydicom.valuerep import PersonName, validate_value
 
@@ -22,6 +23,8 @@ _UNREADABLE = (
     NotImplementedError,
     OverflowError,
     RecursionError,
+    EOFError,
+    OSError,
     struct.error,
     BytesLengthException,
 )
@@ -33,6 +36,8 @@ def copied(source: Dataset, keywords: Sequence[str]) -> Dataset:
     for keyword in keywords:
         try:
             value = source.get(keyword)
+            if isinstance(value, Items):
+                value = _decoded(value)
         except _UNREADABLE:
             continue
         if value is None or value == "":
@@ -40,9 +45,7 @@ def copied(source: Dataset, keywords: Sequence[str]) -> Dataset:
         vr = source[keyword].VR
         if vr == "PN":
             value = PersonName(str(value))
-        elif vr == "SQ":
-            value = _decoded(value)
-        elif vr not in ("LO", "SH", "LT", "ST", "UT") and not _is_legal(vr, value):
+        elif vr not in ("SQ", "LO", "SH", "LT", "ST", "UT") and not _is_legal(vr, value):
             continue
         setattr(part, keyword, value)
     return part
@@ -74,6 +77,15 @@ def numbers(source: Dataset, keyword: str) -> tuple[float, ...]:
 def text(source: Dataset, keyword: str) -> str:
     """Return a header's text, or nothing where it is absent or broken."""
     return str(copied(source, (keyword,)).get(keyword, ""))
+
+
+def items(source: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a header's sequence, or none where it is absent or broken."""
+    try:
+        value = source.get(keyword)
+    except _UNREADABLE:
+        return []
+    return list(value) if isinstance(value, Items) else []
 
 
 def is_standard(source: Dataset) -> bool:

@@ -9,7 +9,7 @@ from highdicom.sr import Comprehensive3DSR, ComprehensiveSR
 from pydicom.dataset import Dataset
 
 from node.results import codes
-from node.results.attributes import copied, is_standard, number, text
+from node.results.attributes import copied, is_standard, items, number, text
 from node.results.content import content_tree
 from node.results.heading import Heading
 from node.results.identity import MANUFACTURER, MODEL_NAME
@@ -91,7 +91,7 @@ def _author(heading: Heading) -> Dataset:
 def _request(heading: Heading) -> list[Dataset] | None:
     """Return the order the images were made for, when the images name one (SR-14)."""
     source = heading.sources[0]
-    attributes = source.get("RequestAttributesSequence") or [Dataset()]
+    attributes = items(source, "RequestAttributesSequence") or [Dataset()]
     accession = str(heading.study.AccessionNumber)
     if not accession and not attributes[0]:
         return None

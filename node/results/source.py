@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from node.results.attributes import numbers, text
+from node.results.attributes import items, numbers, text
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ def _groups(source: Dataset, frame: int | None) -> Iterator[Dataset]:
     yield source
     if frame is None:
         return
-    shared = source.get("SharedFunctionalGroupsSequence") or []
-    single = (source.get("PerFrameFunctionalGroupsSequence") or [])[frame - 1 : frame]
+    shared = items(source, "SharedFunctionalGroupsSequence")
+    single = items(source, "PerFrameFunctionalGroupsSequence")[frame - 1 : frame]
     for item in (*shared, *single):
         for keyword in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-            yield from item.get(keyword) or []
+            yield from items(item, keyword)
 
 
 def _first(group: Dataset, keyword: str) -> float | None:

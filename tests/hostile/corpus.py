@@ -22,6 +22,7 @@ from node.dicom.elements import Walk
 from tests.builders import mr_image, part10
 from tests.receiving import dataset
 
+EXPLICIT = str(ExplicitVRLittleEndian)
 UNDEFINED = 0xFFFFFFFF
 CODECS = {
     "RLE": str(RLELossless),
@@ -72,7 +73,7 @@ class Case:
     name: str
     body: bytes
     answer: int = REFUSED
-    syntax: str = str(ExplicitVRLittleEndian)
+    syntax: str = EXPLICIT
 
 
 def cases() -> Iterator[Case]:

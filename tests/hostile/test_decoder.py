@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pydicom.uid import JPEG2000Lossless
 
@@ -16,8 +15,7 @@ from node.dicom.confined import MEMORY
 from node.dicom.decoder import Decoder
 from node.errors import InvalidInstance
 from tests.builders import mr_image, mr_study, part10
-
-SHAPE = (64, 64)
+from tests.hostile.killers import SHAPE, killers
 
 
 @pytest.fixture
@@ -42,27 +40,6 @@ def _jpeg(path: Path, contents: bytes | None = None) -> Path:
     return path
 
 
-def _killers(good: Path, decoder: Decoder, count: int) -> Iterator[Path]:
-    """Yield damaged copies of a file over which the decoder's process died."""
-    whole, random = good.read_bytes(), np.random.default_rng(4)
-    start = whole.index(b"\xe0\x7f\x10\x00OB") + 28
-    found = 0
-    for number in range(400):
-        raw = bytearray(whole)
-        for at in random.integers(start, min(start + 200, len(raw) - 8), 4):
-            raw[at] = random.integers(256)
-        path = good.with_name(f"damaged{number}.dcm")
-        path.write_bytes(bytes(raw))
-        try:
-            decoder.frames(path, [0], SHAPE)
-        except InvalidInstance as refusal:
-            if "died" in str(refusal):
-                found += 1
-                yield path
-        if found == count:
-            return
-
-
 def _pid(decoder: Decoder) -> int:
     assert decoder._process is not None
     return decoder._process.pid
@@ -70,10 +47,10 @@ def _pid(decoder: Decoder) -> int:
 
 def test_a_stream_that_kills_the_decoder_costs_one_image(good: Path, decoder: Decoder) -> None:
     """Gdcm ends its process (SIGABRT or SIGSEGV) on some streams; the next image is decoded."""
-    killers = list(_killers(good, decoder, 2))
-    assert len(killers) == 2
+    found = list(killers(good, decoder, 2))
+    assert len(found) == 2
     with pytest.raises(InvalidInstance, match=r"died of it \(SIG(ABRT|SEGV)\)"):
-        decoder.frames(killers[0], [0], SHAPE)
+        decoder.frames(found[0], [0], SHAPE)
     (frame,) = decoder.frames(good, [0], SHAPE)
     assert frame.tobytes() == mr_image().PixelData
 
@@ -84,7 +61,7 @@ def test_a_study_keeps_the_other_images(tmp_path: Path, decoder: Decoder) -> Non
         _jpeg(tmp_path / f"{number}.dcm", part10(image))
         for number, image in enumerate(mr_study(slices=6))
     ]
-    paths[7] = next(_killers(paths[7], decoder, 1))
+    paths[7] = next(killers(paths[7], decoder, 1))
     (taken,) = analysis.read(paths)
     volumes, left_out = analysis.load(taken, analysis.choose(taken))
     assert sorted(len(v.slices) for v in volumes.values()) == [5, 6, 6]
