@@ -105,7 +105,7 @@ class NodeProcess:
     def start(self) -> None:
         """Start the process and return once its pages answer."""
         self._processes = [self._launch(command) for command in self.commands]
-        wait_for(self._is_up, seconds=60, what="the node")
+        wait_for(self._is_up, seconds=240, what="the node")
 
     def _launch(self, command: str) -> subprocess.Popen[bytes]:
         with (self.folder / "node.log").open("ab") as log:
