@@ -133,6 +133,7 @@ class Node(Shown):
             consider=self._asked,
             study_of=self.index.study,
             results_of=lambda study_uid: [check_file(p) for p in self.result_files(study_uid)],
+            is_delivered=self.is_delivered,
         )
         self._worker: Worker | None = None
 

@@ -50,6 +50,11 @@ class Shown:
         row = self.index.study(study_uid)
         return [d for d in self.index.deliveries(study_uid) if row and d.job_id == row.job_id]
 
+    def is_delivered(self, study_uid: str, destination: str) -> bool:
+        """Tell whether the results of the study's present job have arrived somewhere."""
+        its = [d for d in self.deliveries(study_uid) if d.destination == destination]
+        return any(d.state == "delivered" for d in its)
+
     def findings(self, study_uid: str) -> dict[str, Any] | None:
         """Return the contents of the study's ``findings.json``, or None when there are none yet."""
         folder = self.results_of(study_uid)

@@ -56,6 +56,8 @@ class Worklists:
         A study's row in the index, or None.
     results_of : callable
         A study's UID to the objects that came of its last job.
+    is_delivered : callable
+        ``(study_uid, destination)``: whether they have arrived there.
     """
 
     worklists: Sequence[WorklistPeer]
@@ -67,6 +69,7 @@ class Worklists:
     consider: Callable[[str, str], None]
     study_of: Callable[[str], StudyRow | None]
     results_of: Callable[[str], Sequence[InstanceFacts]]
+    is_delivered: Callable[[str, str], bool]
     _stopped: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -174,9 +177,11 @@ class Worklists:
         row = self.study_of(turn["study_uid"])
         if row is None:
             raise NotAssessable("none of its images could be read")
-        if row.state == "done":
+        # Another destination's trouble is not the manager's; a study that was done before this item
+        # came is delivered once more.
+        if row.state in {"done", "failed"} and self.is_delivered(turn["study_uid"], turn["source"]):
             return _next(turn, "end", why="")
-        if row.state in ENDED:
+        if row.state in ENDED - {"done"}:
             return _next(turn, "end", why=f"{row.state}: {'; '.join(row.reasons)}")
         if turn.get("said") != row.state:
             ups.progress(peer, item, turn["transaction"], PROGRESS.get(row.state, 0), row.state)

@@ -11,7 +11,7 @@ from tests.orthanc_server import DICOMWEB_PLUGIN, OrthancServer
 from tests.ups_manager import Manager, workitem
 from tests.waiting import wait_for
 
-MINE, OTHER, EMPTY = "1.2.1001", "1.2.1002", "1.2.1003"
+MINE, OTHER, EMPTY, AGAIN = "1.2.1001", "1.2.1002", "1.2.1003", "1.2.1004"
 
 
 def test_an_item_is_performed_over_the_node_s_death_and_the_manager_s_absence(
@@ -42,6 +42,8 @@ def test_an_item_is_performed_over_the_node_s_death_and_the_manager_s_absence(
             manager.is_away = False
             wait_for(lambda: manager.state(MINE) == "COMPLETED", seconds=60)
             wait_for(lambda: manager.state(EMPTY) == "CANCELED", seconds=60)
+            manager.schedule(workitem(AGAIN, uid))
+            wait_for(lambda: manager.state(AGAIN) == "COMPLETED", seconds=60)
 
         assert manager.state(OTHER) == "SCHEDULED"
         changes = [what for item, what in manager.history if item == MINE and what != "update"]
