@@ -1,6 +1,7 @@
 """``backup``: a copy of a running node, to start from after a loss."""
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +15,12 @@ from node.storage.backup import back_up
 
 @app.command("backup")
 def backup_command(
-    folder: Annotated[Path, typer.Argument(help="Where the copy goes; may hold an earlier one")],
+    folder: Annotated[Path, typer.Argument(help="Holds the copies, a folder for each")],
     config: ConfigFile = None,
 ) -> None:
-    """Copy everything this node holds into a folder, while it runs.
+    """Copy everything this node holds, while it runs.
 
-    To restore, copy the folder to data_dir and start the node.
+    To restore, copy the newest folder to data_dir and start the node.
     """
     start_logging(service=False)
     settings = load(config)
@@ -30,7 +31,7 @@ def backup_command(
             highlight=False,
         )
     try:
-        copied = back_up(settings.data_dir, folder)
+        copy, files = back_up(settings.data_dir, folder, datetime.now(UTC))
     except (OSError, sqlite3.Error) as error:
         raise LumbarError(f"the backup in {folder} is not complete: {error}") from error
-    out.print(f"{copied} files copied; {folder} can be started from", highlight=False)
+    out.print(f"{copy}: {files} files copied, the others linked", highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from datetime import datetime
 from pathlib import Path
 
 #: A database, and what SQLite keeps beside one that is open.
@@ -12,25 +13,28 @@ _DATABASE = ".sqlite"
 _COMPANIONS = (".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
 #: In the archive: files that are still being received.
 _INCOMING = "incoming"
+_NAME, _UNFINISHED = "%Y%m%dT%H%M%SZ", ".unfinished"
 PATIENCE_S = 30.0
 
 
-def back_up(data_dir: Path, folder: Path) -> int:
+def back_up(data_dir: Path, folder: Path, now: datetime) -> tuple[Path, int]:
     """Copy databases first, all as they are at one moment, then every other file.
 
-    So no row of the copy lacks its file. What is in ``folder`` from an earlier time is brought up
-    to date; what is gone from ``data_dir`` since stays there.
+    So no row of the copy lacks its file. Each copy is a folder of its own, whole or absent; a
+    file that is the same in the copy before is linked, not copied, so it costs no room.
 
     Parameters
     ----------
     data_dir : Path
     folder : Path
-        Outside of ``data_dir``; created when it is not there.
+        Holds the copies; outside of ``data_dir``; created when it is not there.
+    now : datetime
+        UTC; names the copy.
 
     Returns
     -------
-    int
-        How many files were copied; those that were there already are not.
+    (copy, files)
+        Where the copy is, and how many files had to be copied for it.
 
     Raises
     ------
@@ -40,16 +44,22 @@ def back_up(data_dir: Path, folder: Path) -> int:
         When a database is damaged, or somebody writes to it for longer than `PATIENCE_S`.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    earlier = max((f for f in folder.iterdir() if f.name.endswith("Z")), default=None)
+    copy = folder / f"{now:{_NAME}}"
+    draft = folder / (copy.name + _UNFINISHED)
+    draft.mkdir(mode=0o700)
     databases = sorted(data_dir.glob(f"*{_DATABASE}"))
-    _copy_databases(databases, folder)
+    _copy_databases(databases, draft)
     copied = len(databases)
     for path in _files(data_dir, apart_from=folder):
+        inside = path.relative_to(data_dir)
         try:
-            copied += _copy(path, folder / path.relative_to(data_dir))
+            copied += _copy(path, draft / inside, earlier / inside if earlier else None)
         except FileNotFoundError:  # removed in this moment, by the node's own rules
             continue
     os.sync()
-    return copied
+    draft.rename(copy)
+    return copy, copied
 
 
 def _copy_databases(databases: Sequence[Path], folder: Path) -> None:
@@ -59,13 +69,8 @@ def _copy_databases(databases: Sequence[Path], folder: Path) -> None:
             guard = stack.enter_context(closing(_open(path)))
             guard.execute("BEGIN IMMEDIATE")  # readers pass, writers wait
         for path in databases:
-            scratch = folder / f"{path.name}.new"
-            scratch.unlink(missing_ok=True)
-            with closing(_open(path)) as source, closing(_open(scratch)) as target:
+            with closing(_open(path)) as source, closing(_open(folder / path.name)) as target:
                 source.backup(target)
-            for companion in _COMPANIONS:
-                (folder / path.name.replace(_DATABASE, companion)).unlink(missing_ok=True)
-            scratch.replace(folder / path.name)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -83,15 +88,13 @@ def _files(data_dir: Path, *, apart_from: Path) -> Iterator[Path]:
                 yield here / name
 
 
-def _copy(source: Path, target: Path) -> bool:
-    """Copy a file unless it is there, by its size and time; it appears whole or not at all."""
-    told = source.stat()
-    if target.exists():
-        held = target.stat()
-        if (held.st_size, held.st_mtime_ns) == (told.st_size, told.st_mtime_ns):
-            return False
+def _copy(source: Path, target: Path, earlier: Path | None) -> bool:
+    """Copy a file, or link the same one of an earlier copy, by its size and time."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    scratch = target.with_name(f".{target.name}.new")
-    shutil.copy2(source, scratch)
-    scratch.replace(target)
+    if earlier is not None and earlier.is_file():
+        told, held = source.stat(), earlier.stat()
+        if (held.st_size, held.st_mtime_ns) == (told.st_size, told.st_mtime_ns):
+            target.hardlink_to(earlier)
+            return False
+    shutil.copy2(source, target)
     return True

@@ -17,15 +17,16 @@ def test_after_a_loss_of_everything_the_backup_goes_on(
     pacs = OrthancServer(tmp_path / "pacs", ae_title="PACS")
     uid = phantom.study_uid
     node = NodeProcess(tmp_path / "node", [("pacs", "PACS", pacs.dicom_port)])
-    data, copy = node.folder / "data", tmp_path / "copy"
+    data = node.folder / "data"
     with node:
         storescu(node.dicom_port, phantom_folder)
         told = node.wait_until(uid, "delivering")
         findings = requests.get(f"{node.url}/studies/{uid}/findings.json", timeout=10).json()
 
-        done = cli("backup", copy, "--config", node.config)
+        done = cli("backup", tmp_path / "copies", "--config", node.config)
 
         assert done.returncode == 0, done.stderr
+        (copy,) = (tmp_path / "copies").iterdir()
         node.kill()
         shutil.rmtree(data)
         shutil.copytree(copy, data)

@@ -1,9 +1,11 @@
 """A backup of a folder that is written to: databases of one moment, files whole, nothing twice."""
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from node.storage.backup import back_up
 
 NAMES = ("index", "jobs")
+NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -18,6 +21,10 @@ def opened(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("CREATE TABLE IF NOT EXISTS numbers (value INTEGER)")
     return connection
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.rglob("*") if p.is_file()}
 
 
 def highest(path: Path) -> int:
@@ -32,6 +39,7 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     (folder / "archive" / "incoming").mkdir(parents=True)
     (folder / "archive" / "image").write_bytes(b"image")
+    (folder / "archive" / "gone").write_bytes(b"delivered long ago")
     (folder / "archive" / "incoming" / "half").write_bytes(b"im")
     for name in NAMES:
         opened(folder / f"{name}.sqlite").close()
@@ -63,29 +71,44 @@ def writer(data: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("writer")
 def test_both_databases_are_of_one_moment(data: Path, tmp_path: Path) -> None:
     """No copy has a number in the second database that the first is two behind or ahead of."""
-    for attempt in range(5):
-        back_up(data, tmp_path / str(attempt))
+    for second in range(5):
+        copy, _ = back_up(data, tmp_path / "copies", NOW + timedelta(seconds=second))
 
-        first, second = (highest(tmp_path / str(attempt) / f"{name}.sqlite") for name in NAMES)
-        assert first - second in {0, 1}
+        first, other = (highest(copy / f"{name}.sqlite") for name in NAMES)
+        assert first - other in {0, 1}
 
 
-def test_a_second_backup_copies_only_what_is_new(data: Path, tmp_path: Path) -> None:
-    """Files already there stay; databases are always copied, and what is half received never."""
-    copy = tmp_path / "copy"
-    assert back_up(data, copy) == 3
+def test_a_second_copy_links_what_it_has_and_leaves_out_what_is_gone(
+    data: Path, tmp_path: Path
+) -> None:
+    """Each is whole by itself; what is half received, and what was deleted since, is in none."""
+    first, copied = back_up(data, tmp_path / "copies", NOW)
+    assert copied == 4
     (data / "archive" / "second").write_bytes(b"image")
+    (data / "archive" / "gone").unlink()
 
-    assert back_up(data, copy) == 3
+    second, copied = back_up(data, tmp_path / "copies", NOW + timedelta(days=1))
 
-    assert {p.name for p in copy.rglob("*") if p.is_file()} == {
-        "image", "second", "index.sqlite", "jobs.sqlite",
-    }  # fmt: skip
+    assert copied == 3
+    assert names(first) == {"image", "gone", "index.sqlite", "jobs.sqlite"}
+    assert names(second) == {"image", "second", "index.sqlite", "jobs.sqlite"}
+    assert (first / "archive" / "image").samefile(second / "archive" / "image")
+    shutil.rmtree(first)
+    assert (second / "archive" / "image").read_bytes() == b"image"
 
 
-def test_a_backup_inside_the_data_folder_does_not_hold_itself(data: Path) -> None:
-    """A person who chooses such a folder gets one copy, not copies of copies."""
-    back_up(data, data / "backup")
-    back_up(data, data / "backup")
+def test_a_copy_that_was_broken_off_is_not_built_upon(data: Path, tmp_path: Path) -> None:
+    """Only a whole copy has a name that ends in Z; a half one neither counts nor is linked to."""
+    half = tmp_path / "copies" / "20260101T000000Z.unfinished" / "archive"
+    half.mkdir(parents=True)
+    shutil.copy2(data / "archive" / "image", half)
 
-    assert not (data / "backup" / "backup").exists()
+    assert back_up(data, tmp_path / "copies", NOW)[1] == 4
+
+
+def test_copies_inside_the_data_folder_do_not_hold_each_other(data: Path) -> None:
+    """A person who chooses such a folder gets copies, not copies of copies."""
+    back_up(data, data / "copies", NOW)
+    second, _ = back_up(data, data / "copies", NOW + timedelta(days=1))
+
+    assert not (second / "copies").exists()
