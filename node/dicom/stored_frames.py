@@ -91,22 +91,21 @@ class Frames:
         except UNREADABLE as error:
             raise InvalidInstance(f"{self.path.name}: frame {number} cannot be read") from error
 
-    def decoded(self, number: int) -> bytes:
+    def decoded(self, number: int, decoder: Decoder) -> bytes:
         """Return frame ``number`` (from 1) uncompressed, little endian."""
         if self.is_native:
             return self.stored(number)
-        pixels = self.pixels([number])[0]
+        (pixels,) = self.pixels([number], decoder)
         return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
 
-    def pixels(self, numbers: Sequence[int]) -> list[NDArray[Any]]:
+    def pixels(self, numbers: Sequence[int], decoder: Decoder) -> list[NDArray[Any]]:
         """Return frames (from 1): (rows, columns) or (rows, columns, 3), as stored."""
         indices = [n - 1 for n in numbers]
         if self.is_native:
             return list(decode(self.path, indices))
         known = Attributes(self.header)
         shape = (known.integer("Rows") or 0, known.integer("Columns") or 0)
-        with Decoder() as decoder:
-            return decoder.frames(self.path, indices, shape)
+        return decoder.frames(self.path, indices, shape)
 
 
 def frames_of(path: Path) -> Frames:
@@ -128,7 +127,7 @@ def frames_of(path: Path) -> Frames:
     return Frames(path, syntax, count, header, place)
 
 
-def converted(path: Path) -> bytes:
+def converted(path: Path, decoder: Decoder) -> bytes:
     """Return a file in explicit VR little endian, uncompressed.
 
     Raises
@@ -141,7 +140,7 @@ def converted(path: Path) -> bytes:
         if whole.file_meta.TransferSyntaxUID.is_compressed:
             frames = frames_of(path)
             every = range(1, frames.count + 1)
-            raw = b"".join(pixels.tobytes() for pixels in frames.pixels(every))
+            raw = b"".join(pixels.tobytes() for pixels in frames.pixels(every, decoder))
             whole.PixelData = raw + b"\0" * (len(raw) % 2)
             whole["PixelData"].VR = "OB" if whole.BitsAllocated == 8 else "OW"
         whole.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

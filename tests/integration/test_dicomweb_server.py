@@ -411,6 +411,23 @@ def test_compressed_frames_come_compressed_or_not(
         assert len(frame) < len(pixels) or syntax == EXPLICIT
 
 
+def test_an_image_that_cannot_be_decoded_costs_only_itself(client: TestClient) -> None:
+    """Alone it is gone (410), among others it is left out; as it is stored it comes."""
+    good, bad = builders.mr_image("bad"), compressed(builders.mr_image("bad", number=2))
+    raw = builders.part10(bad)
+    fragment = bad.PixelData[24:56]
+    stow(client, builders.part10(good), raw.replace(fragment, b"\xff" * len(fragment)))
+    path = address(bad)
+
+    for form in ("", "/frames/1", "/rendered"):
+        accept = {"": DICOM, "/frames/1": OCTETS, "/rendered": "image/png"}[form]
+        assert client.get(path + form, headers={"Accept": accept}).status_code == 410, form
+    study = client.get(path.partition("/series")[0], headers={"Accept": DICOM})
+    assert len(parts_of(study.headers["content-type"], study.content)) == 1
+    stored = client.get(path, headers={"Accept": f"{DICOM}; transfer-syntax=*"})
+    assert stored.status_code == 200
+
+
 def test_metadata_is_the_whole_header_without_the_pixels(
     client: TestClient, images: list[FileDataset]
 ) -> None:

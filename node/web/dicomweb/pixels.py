@@ -1,11 +1,14 @@
 """WADO-RS: frames, pictures and bulk data of one instance (PS3.18 sections 10.4 and 8.7)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from node.dicom import json_model, stored_frames
+from node.dicom.decoder import Decoder
+from node.dicom.stored_frames import Frames
 from node.web.access import Access
 from node.web.dicomweb.holdings import Links
 from node.web.dicomweb.media import OCTETS, Offer, Piece, accepted, choose, multipart
@@ -57,23 +60,21 @@ def router(parts: WebParts, access: Access) -> APIRouter:
     return routes
 
 
-def _pixels(one: Held) -> stored_frames.Frames:
+def _pixels(one: Held) -> Frames:
     try:
         return stored_frames.frames_of(one.path)
     except stored_frames.NoPixels as error:
         raise HTTPException(404, str(error)) from error
 
 
-def _numbers(text: str, pixels: stored_frames.Frames) -> Sequence[int]:
+def _numbers(text: str, pixels: Frames) -> Sequence[int]:
     wanted = stored_frames.numbers(text, pixels.count)
     if not wanted:
         raise HTTPException(404, f"the frames of this instance are 1 to {pixels.count}")
     return wanted
 
 
-def _frames(
-    request: Request, one: Held, pixels: stored_frames.Frames, numbers: Sequence[int]
-) -> Response:
+def _frames(request: Request, one: Held, pixels: Frames, numbers: Sequence[int]) -> Response:
     """Return frames uncompressed, or compressed as they are stored."""
     offers = [Offer(OCTETS, is_multipart=True)]
     if not pixels.is_native:
@@ -87,18 +88,23 @@ def _frames(
             406, f"frames can be had as they are stored, or as {stored_frames.EXPLICIT}"
         )
     said = pixels.syntax if is_raw and not pixels.is_native else stored_frames.EXPLICIT
-    read = pixels.stored if is_raw else pixels.decoded
     kind = f"{offer.kind}; transfer-syntax={said}"
+    address = f"{Links.of(request).instance(one)}/frames"
+    read = _read(pixels, numbers, is_raw=is_raw)
+    first = next(read)  # what cannot be decoded is said before the answer begins
     if not offer.is_multipart:
-        return Response(read(numbers[0]), media_type=kind)
-    address = Links.of(request).instance(one)
-    first = read(numbers[0])  # what cannot be decoded is said before the answer begins
-    rest = (Piece(kind, f"{address}/frames/{n}", [read(n)]) for n in numbers[1:])
-    begin = Piece(kind, f"{address}/frames/{numbers[0]}", [first])
-    return multipart(offer.kind, (piece for group in ([begin], rest) for piece in group))
+        return Response(first, media_type=kind)
+    every = zip(numbers, chain([first], read), strict=True)
+    return multipart(offer.kind, (Piece(kind, f"{address}/{n}", [frame]) for n, frame in every))
 
 
-def _rendered(request: Request, pixels: stored_frames.Frames, number: int) -> Response:
+def _read(pixels: Frames, numbers: Sequence[int], *, is_raw: bool) -> Iterator[bytes]:
+    with Decoder() as decoder:
+        for number in numbers:
+            yield pixels.stored(number) if is_raw else pixels.decoded(number, decoder)
+
+
+def _rendered(request: Request, pixels: Frames, number: int) -> Response:
     offer, _ = choose(accepted(request), [Offer("image/jpeg"), Offer("image/png")])
     return Response(picture(pixels, number, offer.kind), media_type=offer.kind)
 

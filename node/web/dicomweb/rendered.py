@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from node.dicom.decoder import Decoder
 from node.dicom.stored_frames import Frames
 from node.results.source import Appearance, appearance
 
@@ -22,7 +23,8 @@ def picture(pixels: Frames, number: int, kind: str) -> bytes:
     InvalidInstance
         When its pixels cannot be decoded.
     """
-    (stored,) = pixels.pixels([number])
+    with Decoder() as decoder:
+        (stored,) = pixels.pixels([number], decoder)
     if stored.ndim == 2:
         stored = grayscale(stored, appearance(pixels.header, number))
     buffer = BytesIO()

@@ -1,8 +1,9 @@
 """WADO-RS: instances and their metadata (PS3.18 section 10.4)."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
 from node.dicom import json_model, stored_frames
+from node.dicom.decoder import Decoder
 from node.errors import InvalidInstance
 from node.web.access import Access
 from node.web.dicomweb.holdings import Links
@@ -98,39 +100,43 @@ def _instances(request: Request, objects: Sequence[Held], *, is_one: bool = Fals
     """Return files as they are stored, or uncompressed where the client asks for no other."""
     offers = [Offer(DICOM, is_multipart=True), *([Offer(DICOM)] if is_one else [])]
     offer, syntax = choose(accepted(request), offers)
-    ways = [_way(one, syntax or stored_frames.EXPLICIT) for one in objects]
-    links = Links.of(request)
-    pieces = (
-        Piece(f"{DICOM}; transfer-syntax={said}", links.instance(one), chunks())
-        for one, (said, chunks) in zip(objects, ways, strict=True)
-    )
+    if any(not _can_be_had(one, syntax) for one in objects):
+        raise HTTPException(
+            406,
+            "an instance can be had as it is stored (transfer-syntax=*) or uncompressed "
+            f"(transfer-syntax={stored_frames.EXPLICIT})",
+        )
+    pieces = _pieces(objects, syntax or stored_frames.EXPLICIT, Links.of(request))
+    first = next(pieces)  # what is wrong with it is said before the answer begins
     if offer.is_multipart:
-        return multipart(DICOM, pieces)
-    piece = next(iter(pieces))
-    return StreamingResponse(piece.chunks, media_type=piece.kind)
+        return multipart(DICOM, chain([first], pieces))
+    return StreamingResponse(first.chunks, media_type=first.kind)
 
 
-def _way(one: Held, syntax: str) -> tuple[str, Callable[[], Iterator[bytes]]]:
-    """Return the transfer syntax in which an instance is sent, and how its bytes are made."""
-    if syntax in {"*", one.transfer_syntax_uid}:
-        return one.transfer_syntax_uid, partial(_stored, one)
-    if syntax == stored_frames.EXPLICIT:
-        return syntax, partial(_converted, one)
-    raise HTTPException(
-        406,
-        "an instance can be had as it is stored (transfer-syntax=*) or uncompressed "
-        f"(transfer-syntax={stored_frames.EXPLICIT})",
-    )
+def _can_be_had(one: Held, syntax: str | None) -> bool:
+    return syntax in {None, "*", stored_frames.EXPLICIT, one.transfer_syntax_uid}
+
+
+def _pieces(objects: Sequence[Held], syntax: str, links: Links) -> Iterator[Piece]:
+    """Yield files in a transfer syntax; of several, one that cannot be decoded is left out."""
+    with Decoder() as decoder:
+        for one in objects:
+            said, chunks = one.transfer_syntax_uid, _stored(one)
+            if syntax not in {"*", said}:
+                try:
+                    said, chunks = syntax, iter([stored_frames.converted(one.path, decoder)])
+                except InvalidInstance as error:
+                    if len(objects) == 1:
+                        raise
+                    log.warning("not sent", study_uid=one.study_uid, reason=str(error))
+                    continue
+            yield Piece(f"{DICOM}; transfer-syntax={said}", links.instance(one), chunks)
 
 
 def _stored(one: Held) -> Iterator[bytes]:
     with one.path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
-
-
-def _converted(one: Held) -> Iterator[bytes]:
-    yield stored_frames.converted(one.path)
 
 
 def _metadata(request: Request, objects: Sequence[Held]) -> Response:
