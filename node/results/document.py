@@ -57,7 +57,8 @@ def make_document(
     document.DocumentTitle = TITLE
     document.ConceptNameCodeSequence = [code("Imaging Measurement Report")]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
-    pdf = _bound(heading, pages)
+    # Orthanc 1.10 serves a document without its last byte, taken for padding: that is this one.
+    pdf = _bound(heading, pages) + b"\n"
     document.EncapsulatedDocumentLength = len(pdf)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     document.file_meta = FileMetaDataset()

@@ -201,4 +201,4 @@ def test_orthanc_takes_everything_as_it_was_made(results: Case, orthanc: Orthanc
         f"{orthanc.url}/tools/lookup", data=results.built.document.SOPInstanceUID, timeout=20
     )
     served = requests.get(f"{orthanc.url}{found.json()[0]['Path']}/pdf", timeout=20).content
-    assert served == results.built.document.EncapsulatedDocument.rstrip(b"\0")
+    assert served.rstrip() == results.built.document.EncapsulatedDocument.rstrip(b"\0\n")
