@@ -22,7 +22,7 @@ COLUMNS: tuple[tuple[Condition, str, str], ...] = (
     (Condition.LEFT_NEURAL_FORAMINAL_NARROWING, "L", "foramen"),
 )
 PICTURE = (MARGIN, 72, 372, 916)
-GRID_LEFT, GRID_TOP = 396, 72
+GRID_LEFT, GRID_TOP = 396, 96  # lower than the bar that OHIF lays over the top of a page
 LEVEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, HEAD_HEIGHT = 76, 108, 122, 58
 
 
