@@ -7,8 +7,17 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from node.bench import ingest
-from node.commands.shell import AsJson, app, err, out, print_json, start_logging
+from node.bench import end_to_end, ingest, pipeline
+from node.commands.shell import (
+    AsJson,
+    ConfigFile,
+    app,
+    err,
+    out,
+    print_json,
+    start_logging,
+)
+from node.config import load
 
 bench = typer.Typer(help="Measure this node beside its peers, in one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
@@ -87,3 +96,37 @@ def _cells(found: dict[str, Any]) -> Table:
             f"{cell['node_is_faster_by']:.2f} x",
         )
     return table
+
+
+@bench.command("pipeline")
+def pipeline_command(
+    config: ConfigFile = None,
+    runs: Annotated[int, typer.Option(min=1, help="Every figure is a median of so many")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse a phantom study, stage by stage."""
+    start_logging(service=False)
+    settings = load(config)
+    with err.status("starting") as status:
+        found = pipeline.run(settings, runs=runs, progress=status.update)
+    if as_json:
+        print_json(found)
+        return
+    for stage, ms in found["stages_ms"].items():
+        out.print(f"{stage:>20} {ms:8.0f} ms", highlight=False)
+
+
+@bench.command("end-to-end")
+def end_to_end_command(
+    runs: Annotated[int, typer.Option(min=1, help="Studies, one after another")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Time a node as shipped, from the last image acknowledged to the report delivered."""
+    start_logging(service=False)
+    with err.status("starting") as status:
+        found = end_to_end.run(runs=runs, progress=status.update)
+    if as_json:
+        print_json(found)
+        return
+    each = ", ".join(f"{one:.1f}" for one in found["seconds"])
+    out.print(f"last image to report: {found['median_s']:.1f} s (median of {each})")

@@ -85,10 +85,14 @@ class Acceptor:
             if len(self._wires) >= limit:
                 connection.close()
                 return
-            wire = Wire(connection, self._settings.network_timeout_s)
-            thread = threading.Thread(target=self._associate, args=(wire, address), daemon=True)
+            try:
+                wire = Wire(connection, self._settings.network_timeout_s)
+                thread = threading.Thread(target=self._associate, args=(wire, address), daemon=True)
+                thread.start()
+            except (OSError, RuntimeError):
+                connection.close()  # it is gone already, or there is no room for a thread
+                return
             self._wires[wire] = thread
-        thread.start()
 
     def _associate(self, wire: Wire, address: str) -> None:
         page = Page(self._line, next(self._numbers))

@@ -37,10 +37,13 @@ class Page:
     def __init__(self, line: Line, number: int) -> None:
         self._line = line
         self._number = number
+        self._is_open = False
 
     def opened(self, peer: Peer) -> Refusal | None:
         """Enter it, or say why it is refused."""
+        self._is_open = True  # also when the answer is too late
         refusal: Refusal | None = self._line.ask("opened", self._number, peer)
+        self._is_open = refusal is None
         return refusal
 
     def turned_away(self, address: str, why: str) -> None:
@@ -79,7 +82,10 @@ class Page:
         self._line.tell("broken", self._number, reason)
 
     def closed(self) -> None:
-        """Close it, and wait until its rows are in the index, or a while."""
+        """Close it, and wait until its rows are in the index, or a while; safe to call again."""
+        if not self._is_open:
+            return
+        self._is_open = False
         # When the database is away the books wait for it; the peer need not.
         with suppress(TimeoutError):
             self._line.ask("closed", self._number)

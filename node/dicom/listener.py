@@ -91,7 +91,7 @@ class Listener:
     @property
     def acceptors(self) -> tuple[int, ...]:
         """The process ids of the acceptors; none when they run in this process."""
-        return tuple(process.pid for process in self._processes.values())
+        return tuple(process.pid for process in list(self._processes.values()))
 
     def open_associations(self, study_uid: str) -> int:
         """Return how many associations are open, or not yet indexed, that sent a study."""
@@ -141,7 +141,7 @@ class Listener:
         listening.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(3 * STOP_WAIT_S)
-        for process in self._processes.values():
+        for process in list(self._processes.values()):
             process.kill()
         listening.close()
         self._books.stop()
@@ -160,19 +160,36 @@ class Listener:
         """Run an acceptor as a process, and another one when it has died."""
         while (listening := self._socket) is not None:
             started = time.monotonic()
-            ours, theirs = Pipe()
-            with ours, theirs:
-                inherited = (listening.fileno(), theirs.fileno())
-                self._processes[number] = subprocess.Popen(  # noqa: S603 - our own code
-                    [sys.executable, "-m", "node.dicom.acceptor", *map(str, inherited)],
-                    pass_fds=inherited,
-                    stdin=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                )
+            try:
+                status = self._run_acceptor(number, listening)
+            except Exception:
+                log.exception("an acceptor cannot be run; it is tried again")
+                status = None
+            finally:
+                self._books.lost(number)
+            if self._socket is not None:
+                log.error("an acceptor has ended and is started again", status=status)
+                time.sleep(max(0.0, _RESTART_S - (time.monotonic() - started)))
+
+    def _run_acceptor(self, number: int, listening: socket.socket) -> int:
+        """Run an acceptor as a process to its end and return its exit status."""
+        ours, theirs = Pipe()
+        with ours, theirs:
+            inherited = (listening.fileno(), theirs.fileno())
+            process = subprocess.Popen(  # noqa: S603 - our own code
+                [sys.executable, "-m", "node.dicom.acceptor", *map(str, inherited)],
+                pass_fds=inherited,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+            self._processes[number] = process
+            try:
                 theirs.close()
                 ours.send((self._settings, self._custody, self._tls))
                 attend(ours, self._books, number)
-            status = self._processes.pop(number).wait()
-            if self._socket is not None:
-                log.error("an acceptor has died and is started again", status=status)
-                time.sleep(max(0.0, _RESTART_S - (time.monotonic() - started)))
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                del self._processes[number]
+            return process.wait()
