@@ -60,7 +60,8 @@ def test_orthanc_and_node_work_together_as_composed(
         stored = requests.post(f"{orthanc.url}/instances", data=part10, auth=LOGIN, timeout=20)
     study = stored.json()["ParentStudy"]
     assert requests.get(f"{orthanc.url}/studies", timeout=20).status_code == 401
-    assert requests.post(f"{node.url}/api/orthanc/orthanc/studies/{study}", timeout=20).status_code
+    trigger = f"{node.url}/api/orthanc/orthanc/studies/{study}"
+    assert requests.post(trigger, timeout=20).status_code == 401
 
     asked = requests.post(f"{orthanc.url}/lumbar/studies/{study}", auth=LOGIN, timeout=20)
     assert asked.json()["state"] == "queued"
