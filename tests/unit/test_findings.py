@@ -41,6 +41,12 @@ def _assessed(draw: Any, condition: Condition, level: Level) -> Finding:
     )
 
 
+CANDIDATES = (
+    SeriesScore("1.2.3", "series 3", Role.SAGITTAL_T2, 81.5, {"contrast": 1.0}, ("T2 by TE",)),
+    SeriesScore("1.2.4", "series 1", None, 0.0, reasons=("localizer",)),
+)
+
+
 @st.composite
 def studies(draw: Any) -> StudyFindings:
     """Any study: each finding assessed or not, each role filled or not."""
@@ -59,12 +65,7 @@ def studies(draw: Any) -> StudyFindings:
         models=(ModelUse("severity_canal", "3", "ab" * 32, "cpu"),),
         series={role: draw(use) for role in Role},
         other_series=draw(st.dictionaries(_uids, st.text(max_size=9), max_size=3)),
-        candidates=tuple(
-            SeriesScore(uid, "series 3", role, 81.5, {"contrast": 1.0}, ("T2 by TE 100 ms",))
-            for uid, role in draw(
-                st.dictionaries(_uids, st.none() | st.sampled_from(Role), max_size=3)
-            ).items()
-        ),
+        candidates=draw(st.sampled_from([(), CANDIDATES])),
         timings_ms={"total": draw(st.integers(0, 10**6)) / 2},
     )
 
