@@ -52,6 +52,8 @@ class Taken:
     unreadable : dict of file name to reason
     damaged : dict of SOP Instance UID to data set
         Headers of unreadable files that still tell whose they are.
+    undecodable : dict of SOP Instance UID to reason
+        Images whose pixels `load` could not decode.
     """
 
     study_uid: str
@@ -59,6 +61,7 @@ class Taken:
     headers: dict[str, Dataset] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     damaged: dict[str, Dataset] = field(default_factory=dict)
+    undecodable: dict[str, str] = field(default_factory=dict)
 
 
 def read(paths: Iterable[Path]) -> list[Taken]:
@@ -157,7 +160,7 @@ def load(taken: Taken, choice: SeriesChoice) -> tuple[dict[Role, Volume], dict[s
     left_out : dict of SOP Instance UID to reason
         Images whose pixels cannot be decoded; each costs only itself.
     """
-    left_out: dict[str, str] = {}
+    left_out = taken.undecodable
     with Decoder() as decoder:
         volumes = {
             role: reader.load_volume(role, candidate, taken.files, left_out, decoder)

@@ -13,7 +13,7 @@ from node.audit import Trail
 from node.commit import Commitments, commitment_peer
 from node.config import Config
 from node.dicom.intake import Intake, read_row
-from node.dicom.limits import check_file
+from node.dicom.limits import check_file, names_in_file
 from node.dicom.listener import Listener
 from node.dicom.reporting import report
 from node.errors import Misconfigured
@@ -221,6 +221,7 @@ class Node(Shown):
             note=self.watcher.note,
             deliver=self.outbox.put,
             again=self.watcher.run_again,
+            set_aside=self._set_aside,
         )
         return (
             Queue("study", story, work.studies_at_once),
@@ -229,6 +230,16 @@ class Node(Shown):
             Queue("tell", self.notices.story, 1),
             Queue("commit", self.commitments.story, 1),
             Queue("task", self.worklists.story, TASKS_AT_ONCE),
+        )
+
+    def _set_aside(self, path: Path, reason: str, study_uid: str) -> None:
+        row = self.index.study(study_uid)
+        self.quarantine.keep(
+            path,
+            reason,
+            row.source if row else "archive",
+            study_uid=study_uid,
+            sop_instance_uid=names_in_file(path)[1],
         )
 
     def _earlier_of(self, study_uid: str, job_id: str) -> Sequence[Path]:

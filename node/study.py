@@ -41,6 +41,8 @@ class StudyStory:
         ``(study_uid, job_id)``: put the results into the outbox.
     again : callable
         ``(study_uid, job_id)``: the same once more, later.
+    set_aside : callable, optional
+        ``(path, reason, study_uid)``: show an image that could not be used.
     """
 
     store: ModelStore
@@ -51,6 +53,7 @@ class StudyStory:
     note: Callable[[str, str, str, Sequence[str]], None]
     deliver: Callable[[str, str], None]
     again: Callable[[str, str], None]
+    set_aside: Callable[[Path, str, str], None] = lambda *_: None
 
     def __call__(self, step: Step, job_id: str, study_uid: str, hashes: list[str]) -> None:
         """Run the story for one instance set, given by the content hashes of its files."""
@@ -75,12 +78,23 @@ class StudyStory:
         return analysis.now().isoformat()
 
     def _find(self, study_uid: str, hashes: list[str]) -> dict[str, Any]:
+        files = self.files_of(hashes)
         try:
-            (taken,) = analysis.read(self.files_of(hashes))
-            findings, _ = analysis.find(taken, self.store)
+            (taken,) = analysis.read(files)
+            try:
+                findings, _ = analysis.find(taken, self.store)
+            finally:
+                self._set_aside(taken, files)
         except NotAssessable as error:
             findings = analysis.nothing(study_uid, str(error))
         return findings.to_json()
+
+    def _set_aside(self, taken: analysis.Taken, files: Sequence[Path]) -> None:
+        places = {path.name: path for path in files}
+        for name, reason in taken.unreadable.items():
+            self.set_aside(places[name], reason, taken.study_uid)
+        for sop_uid, reason in taken.undecodable.items():
+            self.set_aside(taken.files[sop_uid], reason, taken.study_uid)
 
     def _write(
         self, study_uid: str, job_id: str, hashes: list[str], findings: dict[str, Any], created: str

@@ -58,7 +58,7 @@ def _run(settings: Config, *, listen: bool, work: bool, web: bool) -> None:
                 create_app(node, settings.web, node.trail.note),
                 host=settings.web.bind,
                 port=settings.web.port,
-                log_level="warning",
+                log_config=None,
                 server_header=False,
             )
         else:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from node import __version__
 from node.app import Node
+from node.commands import faults
 from node.config import load
 
 DONE, FAILED, WRONG_USE, INCOMPLETE = 0, 1, 2, 3
@@ -58,7 +59,7 @@ def start_logging(*, service: bool) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            faults.where,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -67,6 +68,8 @@ def start_logging(*, service: bool) -> None:
     # Their warnings may quote header text, and so a patient.
     for name in ("pynetdicom", "pydicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    server = logging.getLogger("uvicorn")
+    server.handlers, server.propagate = [faults.Forwarder(logging.WARNING)], False
     warnings.simplefilter("ignore")
 
 
