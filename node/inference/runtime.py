@@ -135,4 +135,7 @@ def _providers(provider: str) -> list[str]:
     if provider == "cpu":
         return [cpu]
     offered = ort.get_available_providers()
+    if "CUDAExecutionProvider" in offered:
+        # CUDA and cuDNN came as Python packages (extra gpu), where nobody looks for libraries.
+        ort.preload_dlls()
     return [p for p in ("CUDAExecutionProvider", cpu) if p in offered]
