@@ -3,6 +3,7 @@
 import io
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,14 +15,18 @@ from fhir.resources.R4B.bundle import Bundle as BundleR4B
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from node import analysis
+from node.analysis import Taken
+from node.config import Report
 from node.results import ResultSet, codes, read_report
 from node.spine.findings import Finding
 from tests.conformance.test_results import sequences
-from tests.results_study import small_study
+from tests.results_study import CREATED, small_study
 
 MODELS: dict[str, Any] = {"r4": BundleR4B, "r5": Bundle}
 
 
+@cache
 def built(version: str) -> ResultSet:
     """Return the results of a study with three findings not assessed."""
     study = small_study()
@@ -123,3 +128,21 @@ def test_documents_exports_and_selections_are_off_by_default() -> None:
         o.SOPInstanceUID for o in whole.objects if o.Modality not in ("DOC", "KO")
     ]
     assert [o.Modality for o in whole.objects][-3:] == ["DOC", "SR", "KO"]
+
+
+def test_the_result_folder_holds_what_was_asked_for_and_can_be_replaced(tmp_path: Path) -> None:
+    """In delivery order: captures, overlays, PDF, report, key objects; the export is no object."""
+    study, folder = small_study(), tmp_path / "out"
+    taken = Taken(study.findings.study_uid, headers=study.headers)
+    settings = Report(pdf=True, key_objects=True, fhir="r4", overlays=False)
+
+    def write(settings: Report) -> list[str]:
+        made = analysis.write(
+            folder, taken, study.findings, study.volumes, settings=settings, created=CREATED
+        )
+        return [path.name for path in made]
+
+    assert write(settings)[6:] == ["pdf.dcm", "sr.dcm", "ko.dcm"]
+    assert BundleR4B.model_validate_json((folder / "fhir.json").read_bytes()).entry
+    assert write(Report(overlays=False))[6:] == ["sr.dcm"]
+    assert not (folder / "fhir.json").exists()
