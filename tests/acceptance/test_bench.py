@@ -25,3 +25,14 @@ def test_ingest_measures_this_node_beside_its_peers(tmp_path: Path) -> None:
     assert len(found["memory_mb"]) == 10
     assert found["machine"]["cores"] >= 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pipeline_tells_where_the_time_goes() -> None:
+    """The stages of an analysis add up to all of it."""
+    done = cli("bench", "pipeline", "--runs", "1", "--json", timeout=280)
+    assert done.returncode == 0, done.stderr
+    stages = json.loads(done.stdout)["stages_ms"]
+    parts = [ms for stage, ms in stages.items() if stage != "all"]
+    assert len(parts) > 5
+    assert min(parts) >= 0
+    assert abs(sum(parts) - stages["all"]) < 1e-6 * stages["all"]
