@@ -106,10 +106,15 @@ class Watcher:
         self._reconcile()
         while not self._stopped.wait(POLL_S):
             try:
-                for row in self.index.studies(EVERY, state="receiving"):
-                    self.consider(row)
+                rows = self.index.studies(EVERY, state="receiving")
             except Exception:
                 log.exception("the watcher could not read the index; it tries again")
+                continue
+            for row in rows:
+                try:
+                    self.consider(row)
+                except Exception:  # one study never keeps the others waiting
+                    log.exception("the watcher could not decide", study_uid=row.study_uid)
 
     def consider(self, row: StudyRow, *, settled: bool = False) -> Decision:
         """Decide about one study and act on it.

@@ -259,6 +259,26 @@ def test_a_late_series_is_not_cut_off_by_the_age_of_its_study() -> None:
     assert (busy.verdict, len(world.handed_in)) == ("wait", 1)
 
 
+def test_a_study_that_cannot_be_read_keeps_no_other_waiting() -> None:
+    """Whatever is wrong with one, the next in the list is decided."""
+    bad = replace(QUIET, study_uid="bad")
+
+    class Two(World):
+        def studies(self, _limit: int, *, state: str) -> tuple[StudyRow, ...]:
+            return tuple(r for r in (bad, self.row) if r.state == state)
+
+        def choice(self, uid: str, instances: Sequence[InstanceRow]) -> SeriesChoice | None:
+            if uid == "bad":
+                raise RuntimeError("a header nobody thought of")
+            return super().choice(uid, instances)
+
+    world = Two(QUIET)
+    watcher = world.watcher()
+    watcher.start()
+    wait_for(lambda: world.row.state == "queued", what="the other study")
+    watcher.stop()
+
+
 def test_an_open_association_waits() -> None:
     """The sender is not done, however long it has been silent."""
     world = World(QUIET)
