@@ -1,6 +1,7 @@
 """Whatever hypothesis thinks of, for a bounded time: structures, header values, whole studies."""
 
 import contextlib
+import os
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -26,9 +27,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 GOOD = part10(mr_image(size=8))
 OFFSET = check(GOOD).dataset_offset
+#: ``LUMBAR_FUZZ=50 pytest tests/hostile`` searches 50 times as long, and elsewhere each time.
+FUZZ = int(os.environ.get("LUMBAR_FUZZ", "1"))
 #: Without shrinking, which would take longer than the whole search.
 UNHURRIED = settings(
     deadline=None,
+    derandomize=FUZZ == 1,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -80,7 +84,7 @@ LENGTHS = st.sampled_from([None, None, None, None, 0, 1, 2, 8, 0xFFFFFFFF, 0xFFF
 
 
 @given(elements(), st.integers(0, 300))
-@settings(UNHURRIED, max_examples=400)
+@settings(UNHURRIED, max_examples=400 * FUZZ)
 def test_what_the_walk_lets_through_pydicom_reads_the_same(extra: bytes, cut: int) -> None:
     """Two parsers, one identity: nothing passes the door as one image and is read as another."""
     head, body = GOOD[:OFFSET], GOOD[OFFSET:]
@@ -100,7 +104,7 @@ def test_what_the_walk_lets_through_pydicom_reads_the_same(extra: bytes, cut: in
 
 
 @given(LIES)
-@settings(UNHURRIED, max_examples=150)
+@settings(UNHURRIED, max_examples=150 * FUZZ)
 def test_any_header_gives_facts_or_a_refusal(tmp_path: Path, values: dict[str, bytes]) -> None:
     """Whatever stands in the elements that are looked at, reading is total."""
     path = tmp_path / "lies.dcm"
@@ -118,7 +122,7 @@ def store() -> ModelStore:
 
 
 @given(LIES, st.integers(0, 15))
-@settings(UNHURRIED, max_examples=8)
+@settings(UNHURRIED, max_examples=8 * FUZZ)
 def test_any_study_gets_its_findings_or_a_refusal(
     tmp_path: Path, store: ModelStore, values: dict[str, bytes], count: int
 ) -> None:

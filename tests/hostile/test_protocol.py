@@ -8,11 +8,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import mr_image, part10
 from tests.hostile import wire
+from tests.hostile.test_fuzz import FUZZ, UNHURRIED
 from tests.receiving import Node, dataset, listening
 from tests.waiting import wait_for
 
@@ -184,11 +185,7 @@ def test_other_contents_under_one_uid_do_not_replace_the_first(node: Node) -> No
     ),
     end=st.integers(0, len(SESSION)),
 )
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(UNHURRIED, max_examples=150 * FUZZ)
 def test_any_bytes_on_the_wire_are_survived(
     node: Node, cuts: list[tuple[int, bytes, int]], end: int
 ) -> None:
