@@ -1,4 +1,4 @@
-"""Half a minute of everything going wrong at once; ``python -m tests.soak`` does it for longer."""
+"""Near half a minute of everything going wrong at once; ``python -m tests.soak`` does it for longer."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.soak.run import soak
 
 def test_what_was_acknowledged_survives_half_a_bad_minute(tmp_path: Path) -> None:
     """After aborts, kills and full disks every acknowledged instance is there, byte for byte."""
-    outcome = soak(tmp_path, 30.0, trouble_every_s=2.0)
+    outcome = soak(tmp_path, 25.0, trouble_every_s=1.5)
     assert outcome.is_good, markdown(outcome)
     assert outcome.counts["abort"] > 0
     assert sum(n for what, n in outcome.counts.items() if what.startswith("trouble")) >= 3
