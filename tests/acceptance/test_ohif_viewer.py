@@ -18,12 +18,14 @@ from PIL import Image
 from playwright.sync_api import Browser
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
+from node.config import Destination
 from node.demonstration import SEED, SEVERITIES
+from node.dicom import sender
 from node.phantom import StudyOptions, make_study
 from node.results import wording
 from node.spine.findings import Finding, StudyFindings
 from node.web.ohif import viewer_link
-from tests.node_process import NodeProcess, cli
+from tests.node_process import NodeProcess
 from tests.ohif_page import OhifPage, browser
 from tests.ohif_server import OhifServer, ohif_folder
 from tests.orthanc_server import DICOMWEB_PLUGIN, OrthancServer
@@ -43,9 +45,10 @@ class Hospital:
 
     def send(self, images: Path) -> None:
         """Send images to both, as the scanner would."""
+        files = sorted(images.rglob("*.dcm"))
         for title, port in (("PACS", self.pacs.dicom_port), ("LUMBAR", self.node.dicom_port)):
-            sent = cli("send", images, "--to", f"{title}@127.0.0.1:{port}")
-            assert sent.returncode == 0, sent.stderr
+            place = Destination(name="peer", host="127.0.0.1", port=port, ae_title=title)
+            sender.send(files, place, "SCANNER")
 
     def results(self, study_uid: str) -> Path:
         """Wait for the end of a study's present job and return where its results lie."""
