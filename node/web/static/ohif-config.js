@@ -3,19 +3,21 @@
 // OHIF draws a point of a report as a ring without words. As an arrow it carries its label, short
 // enough to stand beside the spine. The tail lies behind the point (LPS, mm), in the plane of
 // sagittal and of axial images; the two of an axial image are not equally long, so that one label
-// does not cover the other. Points of other software stay as they are.
+// does not cover the other, and these labels begin to the right of the patient, so that the edge
+// does not cut them. Points of other software stay as they are.
 const OURS = /^AI (\S+) (.+) (?:stenosis|narrowing): (.+)$/;
 
 function asArrow(measurement) {
   const { data } = measurement.annotation;
   const [, level, where, grade] = data.label.match(OURS);
   const [[x, y, z]] = data.handles.points;
-  const tail = [x, y + (where === 'Right subarticular' ? 28 : 20), z];
+  const behind = y + (where === 'Right subarticular' ? 28 : 20);
+  const aside = where.endsWith('subarticular') ? 35 : 0;
   data.label = `AI ${level} ${where.replace(/neural |Spinal /, '')}: ${grade}`;
   data.handles = {
-    points: [[x, y, z], tail],
+    points: [[x, y, z], [x, behind, z]],
     arrowFirst: true,
-    textBox: { hasMoved: true, worldPosition: tail },
+    textBox: { hasMoved: true, worldPosition: [x - aside, behind, z] },
   };
   data.cachedStats = {};
   return measurement;
