@@ -1,4 +1,4 @@
-"""Near half a minute of everything going wrong at once; ``python -m tests.soak`` does it for longer."""
+"""Half a minute of everything going wrong at once; ``python -m tests.soak`` does more."""
 
 from pathlib import Path
 
