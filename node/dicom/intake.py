@@ -104,7 +104,11 @@ class Custody:
     def open(self, head: bytes | memoryview) -> IncomingFile:
         """Open a file that begins with ``head``: what `part10_header` returns, and maybe more."""
         file = self._archive.incoming()
-        file.write(head)
+        try:
+            file.write(head)
+        except BaseException:
+            file.discard()  # at once: the error keeps it from being collected
+            raise
         return file
 
     def begin(self, head: bytes, source: str) -> IncomingFile:

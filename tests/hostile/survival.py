@@ -116,9 +116,9 @@ class Siege:
     def _require_health(self, after: str) -> None:
         """The next image is taken, memory is bounded, no file is where it should not be."""
         image = mr_image(f"after {after}")
-        got = wait_for(lambda: self._send(image.SOPInstanceUID, dataset(part10(image))))
-        if got != "taken":
-            raise AssertionError(f"after {after} a good image is {got}")
+        body = dataset(part10(image))
+        what = f"a good image to be taken after {after}"
+        wait_for(lambda: self._send(image.SOPInstanceUID, body) == "taken", seconds=60, what=what)
         if self._memory() > LIMIT_MB:
             raise AssertionError(f"after {after} the node holds {self._memory():.0f} MB")
         data = self.node.folder / "data"
