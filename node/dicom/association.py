@@ -1,7 +1,7 @@
 """One association, from its request to its end, on a thread of its own.
 
 pynetdicom's acceptor is not used: its two threads for each association poll every millisecond
-and its state machine handles each PDU and message as objects, 3.5 ms for each image where DCMTK
+and its state machine handles each PDU and message as objects, 3 ms for each image where DCMTK
 takes 0.5 (docs/performance.md). Here one thread blocks on the socket, and fragments go from there
 to the archive.
 Upper layer: PS3.8 sections 7 and 9; messages: PS3.7 sections 6.3, 7.5 and 9.3.
