@@ -71,7 +71,9 @@ def running(receiver: Receiver, folder: Path) -> Iterator[tuple[int, int]]:
             command, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=log
         )
     try:
-        _wait(port, process, f"{receiver.name} did not start; see {folder / 'log'}")
+        if not _answers(port, process):
+            words = (folder / "log").read_text("utf-8", "replace")[-500:]
+            raise LumbarError(f"{receiver.name} did not start: {words or 'it said nothing'}")
         yield process.pid, port
     finally:
         process.terminate()
@@ -94,14 +96,15 @@ def _find(program: str) -> str | None:
     return shutil.which(program, path="/usr/local/bin:/usr/bin:/usr/sbin:/opt/homebrew/bin")
 
 
-def _wait(port: int, process: "subprocess.Popen[bytes]", complaint: str) -> None:
+def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:
+    """Wait until something listens on the port, and tell whether it does."""
     deadline = time.monotonic() + _START_S
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                return True
         time.sleep(0.02)
-    raise LumbarError(complaint)
+    return False
 
 
 def _node(python: str, port: int, folder: Path) -> list[str]:

@@ -29,7 +29,9 @@ def ingest_command(  # noqa: PLR0917 - a command line
     runs: Annotated[int, typer.Option(min=1, help="Every figure is a median of so many")] = 3,
     senders: Annotated[list[int], typer.Option(min=1, help="At once; repeatable")] = [1, 4, 8],  # noqa: B006
     memory: Annotated[int, typer.Option(help="Images of a memory run of this node; 0: none")] = 0,
-    folder: Annotated[Path, typer.Option(exists=True, help="On the disk to measure")] = Path(),
+    folder: Annotated[
+        Path, typer.Option(exists=True, resolve_path=True, help="On the disk to measure")
+    ] = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Receive the same images as this node, Orthanc, DCMTK and pynetdicom, side by side."""

@@ -1,6 +1,7 @@
 """``bench`` as somebody runs it: every peer that is installed has its figures."""
 
 import json
+import os
 from pathlib import Path
 
 from tests.node_process import cli
@@ -10,8 +11,9 @@ RECEIVERS = ["lumbar-node", "Orthanc", "storescp --fork", "pynetdicom"]
 
 def test_ingest_measures_this_node_beside_its_peers(tmp_path: Path) -> None:
     """Each receiver took both loads; rates, memory and CPU time are there, and the ratio to us."""
+    relative = os.path.relpath(tmp_path)  # as by default: the receivers run in other folders
     size = ["--instances", "8", "--runs", "1", "--senders", "2", "--memory", "40"]
-    done = cli("bench", "ingest", *size, "--folder", tmp_path, "--json", timeout=280)
+    done = cli("bench", "ingest", *size, "--folder", relative, "--json", timeout=280)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     cells = {(cell["load"], cell["receiver"]): cell for cell in found["cells"]}
