@@ -5,6 +5,7 @@ Used by the C-STORE listener while bytes still arrive, and by everything that ho
 the same address whoever brought it, and whatever a preamble held is gone (rule SEC-05).
 """
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -288,8 +289,12 @@ def read_row(stored: StoredFile) -> InstanceRow:
     Raises
     ------
     InvalidInstance
-        When the file is damaged.
+        When the file is damaged, or not what its name says: a power cut can leave one that was
+        never acknowledged.
     """
+    with stored.path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != stored.sha256:
+            raise InvalidInstance(f"{stored.path.name}: its contents are not those of its hash")
     return row_of(stored, check_file(stored.path), "archive")
 
 

@@ -1,8 +1,10 @@
 """Received files, named by the hash of their contents, durable before anyone is told so.
 
-A file is written under ``incoming/``, flushed to the disk, renamed to
-``objects/<first two digits>/<sha256>.dcm``, and then the folder is flushed too: after a power
-cut it is there whole or not at all. No name is ever built from what a file says about itself.
+A file is written under ``incoming/``, renamed to ``objects/<first two digits>/<sha256>.dcm``, and
+then it and its folder are flushed to the disk. In this order a journaling file system writes both
+at once. A power cut before the flush may leave a file that is not what its name says: nobody was
+told that it is safe, and whoever finds it compares its hash (`Archive.holds`). No name is ever
+built from what a file says about itself.
 """
 
 import fcntl
@@ -52,7 +54,7 @@ class Archive:
         # acknowledged, if its own name had not reached the disk yet.
         for number in range(256):
             (self._objects / f"{number:02x}").mkdir(mode=_PRIVATE, exist_ok=True)
-        _flush_folder(self._objects)
+        _flush(self._objects)
         self._remove_leftovers()
 
     def incoming(self) -> "Incoming":
@@ -110,7 +112,7 @@ class Archive:
         safe: `_adopt` and this hold the folder's lock, and what was just stored again is not idle.
         """
         target = self.path(sha256)
-        with _locked(target.parent, fcntl.LOCK_EX):
+        with _locked(target.parent):
             if not target.exists():
                 return True
             facts = target.stat()
@@ -123,21 +125,38 @@ class Archive:
         """Return the free space (MiB) on the archive's disk."""
         return shutil.disk_usage(self._incoming).free // _MEGABYTE
 
-    def _adopt(self, part: Path, sha256: str, facts: os.stat_result) -> StoredFile:
-        """Give a flushed file its address, durably."""
+    def holds(self, sha256: str) -> bool:
+        """Tell whether a file is there and has the contents that its name promises."""
         target = self.path(sha256)
-        with _locked(target.parent, fcntl.LOCK_SH) as folder:
-            known = _facts(target)
-            if known is not None and known.st_size == facts.st_size:
+        if not target.exists():
+            return False
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+    def _adopt(self, part: Path, handle: int, sha256: str) -> StoredFile:
+        """Give a file its address, and flush it and its name to the disk."""
+        target = self.path(sha256)
+        with _locked(target.parent) as folder:
+            if self.holds(sha256):
                 part.unlink()
                 # In use again, see `remove`; the time of storing stays what it was.
-                os.utime(target, ns=(time.time_ns(), known.st_mtime_ns))
-                facts = known
+                os.utime(target, ns=(time.time_ns(), target.stat().st_mtime_ns))
+                _flush(target)  # its writer may not have come this far yet
             else:
                 part.rename(target)
-            # Also when the file was there already: its writer may not have come this far yet.
+                self._flush_new(handle, target)
             os.fsync(folder)
-        return _stored(target, sha256, facts)
+            return _stored(target, sha256, target.stat())
+
+    @staticmethod
+    def _flush_new(handle: int, target: Path) -> None:
+        try:
+            os.fsync(handle)
+        except OSError:
+            # The kernel may have dropped what it could not write and calls it clean from now on:
+            # nobody may find these contents and take them for safe.
+            target.unlink(missing_ok=True)
+            raise
 
     def _remove_leftovers(self) -> None:
         """Delete what a crash left unfinished: a file that no live process holds the lock of."""
@@ -192,9 +211,7 @@ class Incoming:
 
     def commit(self) -> StoredFile:
         """Flush the file, give it its address, and return once both are durable."""
-        os.fsync(self._file.fileno())
-        facts = os.fstat(self._file.fileno())
-        stored = self._archive._adopt(self.path, self._hash.hexdigest(), facts)
+        stored = self._archive._adopt(self.path, self._file.fileno(), self._hash.hexdigest())
         self._remove.detach()
         self._file.close()
         return stored
@@ -209,14 +226,6 @@ def _stored(path: Path, sha256: str, facts: os.stat_result) -> StoredFile:
     return StoredFile(sha256, path, facts.st_size, stored_at)
 
 
-def _facts(path: Path) -> os.stat_result | None:
-    """Return what the file system knows of a file, None when there is none."""
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
-
-
 def _discard(file: FileIO, path: Path) -> None:
     file.close()
     path.unlink(missing_ok=True)
@@ -228,25 +237,25 @@ def _make_durable_folder(folder: Path) -> None:
         return
     _make_durable_folder(folder.parent)
     folder.mkdir(mode=_PRIVATE, exist_ok=True)
-    _flush_folder(folder.parent)
+    _flush(folder.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    with _opened(folder) as handle:
+def _flush(path: Path) -> None:
+    with _opened(path) as handle:
         os.fsync(handle)
 
 
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[int]:
-    """Hold a folder's lock, shared or alone; closing the folder gives it back."""
+def _locked(folder: Path) -> Iterator[int]:
+    """Hold a folder's lock; closing the folder gives it back."""
     with _opened(folder) as handle:
-        fcntl.flock(handle, how)
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY)
     try:
         yield handle
     finally:

@@ -1,5 +1,6 @@
 """Files by their hash: one for the same contents, whole or not there, and never a full disk."""
 
+import errno
 import hashlib
 import shutil
 import subprocess
@@ -48,6 +49,33 @@ def test_a_damaged_copy_is_replaced(tmp_path: Path) -> None:
     stored = archive.put(b"contents")
     stored.path.write_bytes(b"con")
     assert archive.put(b"contents").path.read_bytes() == b"contents"
+
+
+def test_a_copy_with_other_contents_is_replaced(tmp_path: Path) -> None:
+    """What a power cut left has the right size and the wrong bytes: only its hash tells."""
+    archive = Archive(tmp_path, 0)
+    stored = archive.put(b"contents")
+    stored.path.write_bytes(b"\0" * 8)
+    assert not archive.holds(stored.sha256)
+    assert archive.put(b"contents").path.read_bytes() == b"contents"
+    assert archive.holds(stored.sha256)
+
+
+def test_contents_that_could_not_be_flushed_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed flush the kernel may show bytes that are not on the disk."""
+    archive = Archive(tmp_path, 0)
+
+    def fail(_handle: int) -> None:
+        raise OSError(errno.EIO, "the disk does not work")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", fail)
+        with pytest.raises(OSError, match="does not work"):
+            archive.put(b"contents")
+    assert list(archive.iterate()) == []
+    assert leftovers(tmp_path) == []
 
 
 def test_a_full_disk_is_refused_before_it_is_full(tmp_path: Path) -> None:
