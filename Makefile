@@ -40,7 +40,7 @@ types: $(VENV)/.tests  ## mypy, strict
 	$(BIN)/mypy
 
 test: check-tools lint types  ## Lint, types and every test, on real components
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 conformance: check-tools $(VENV)/.tests  ## Show results to others' software; STUDY=DIR: those of that study
 	$(BIN)/pytest tests/conformance $(if $(STUDY),--study $(STUDY))

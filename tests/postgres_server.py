@@ -5,6 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,19 +34,23 @@ class PostgresServer:
 
     def __enter__(self) -> Self:
         binaries = _BINARIES[-1]
-        for parent in (self._folder, *self._folder.parents[:2]):
+        temporary = Path(tempfile.gettempdir())
+        for parent in (self._folder, *self._folder.parents):
             # pytest keeps its folders to their owner; the database's user has to pass.
-            parent.chmod(0o755)
+            if temporary in parent.parents:
+                parent.chmod(0o755)
         shutil.chown(self._folder, self._user)
         data = self._folder / "data"
         user = self._user
-        subprocess.run(
+        made = subprocess.run(
             [binaries / "initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync"],
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
             user=user,
             cwd=self._folder,
         )
+        assert made.returncode == 0, made.stderr
         options = ["-p", str(self._port), "-k", str(self._folder), "-h", "127.0.0.1"]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
