@@ -72,5 +72,7 @@ class PeakMemory:
         self._thread.join()
 
     def _sample(self) -> None:
-        while not self._done.wait(self._every_s):
+        while True:  # also a load that ends at once has been looked at
             self.mb = max(self.mb, memory_mb(self._pid))
+            if self._done.wait(self._every_s):
+                return
