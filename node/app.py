@@ -1,6 +1,5 @@
 """The composition root: the only file that builds real parts from a `Config`."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -284,7 +283,7 @@ class Node(Shown):
 
     def health(self) -> Mapping[str, Any]:
         """Return what a monitor asks: well or not, and the numbers behind it."""
-        free_mb = shutil.disk_usage(self.config.data_dir).free // 2**20
+        free_mb = self.archive.free_mb()
         has_space = free_mb >= self.config.listen.min_free_mb
         return {
             "status": "ok" if has_space else "disk full: images are refused",

@@ -40,12 +40,12 @@ class Retention:
     archive: Archive
     index: Index
     _left: set[str] = field(default_factory=set)
+    _is_caught_up: bool = False
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Sweep in a thread of its own."""
-        self._left |= self.index.released()  # what a crash left between noting and deleting
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
         self._thread.start()
 
@@ -80,9 +80,17 @@ class Retention:
         gone = {sha256 for sha256 in self._left if self.archive.remove(sha256, IDLE_S)}
         self._left -= gone
 
+    def _catch_up(self) -> None:
+        """Find what a crash left between noting and deleting."""
+        gone = self.index.released()
+        self._left |= {sha256 for sha256 in gone if self.archive.path(sha256).exists()}
+        self._is_caught_up = True
+
     def _run(self) -> None:
         while not self._stopped.wait(SWEEP_S):
             try:
+                if not self._is_caught_up:
+                    self._catch_up()
                 self.sweep(datetime.now(UTC))
             except Exception:
                 log.exception("images could not be released; it is tried again")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import (
     CTImageStorage,
@@ -143,3 +144,29 @@ def _image(
     pixels = (row * 7 + column * 3 + number * 11) % 4096
     image.PixelData = pixels.astype("<u2").tobytes()
     return image
+
+
+def mr_image_of(pixels: NDArray[Any], bits: int, **attributes: Any) -> FileDataset:
+    """Return an MR image with these pixels (..., rows, columns), of 8 or up to 16 bits.
+
+    Parameters
+    ----------
+    pixels : array of int
+        Negative values make it signed.
+    bits : int
+        BitsStored.
+    **attributes
+        For `mr_image`.
+    """
+    is_signed = bool(pixels.min() < 0)
+    raw = pixels.astype("u1" if bits == 8 else "<i2" if is_signed else "<u2").tobytes()
+    return mr_image(
+        Rows=pixels.shape[-2],
+        Columns=pixels.shape[-1],
+        BitsAllocated=8 if bits == 8 else 16,
+        BitsStored=bits,
+        HighBit=bits - 1,
+        PixelRepresentation=int(is_signed),
+        PixelData=raw + b"\0" * (len(raw) % 2),
+        **attributes,
+    )

@@ -11,20 +11,16 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import requests
-import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from node import viewer
 from node.web.access import Access
 from node.web.ohif import viewer_pages
-from tests.waiting import free_port, wait_for
+from tests.serving import Served
 
 #: What a proxy hands on; the others belong to one connection, or are about an encoding undone here.
 HANDED_ON = ("content-type",)
@@ -44,7 +40,7 @@ def ohif_folder() -> Path:
     return folder
 
 
-class OhifServer:
+class OhifServer(Served):
     """OHIF as the node serves it, before a DICOMweb server of somebody else.
 
     Parameters
@@ -59,24 +55,8 @@ class OhifServer:
         app = FastAPI()
         app.get("/dicom-web/{path:path}")(_proxy(dicomweb))
         app.include_router(viewer_pages(folder, Access("")))
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-        self._thread = threading.Thread(target=self._server.run)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        wait_for(lambda: self._server.started, what="the viewer's server")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=20)
+        super().__init__(app)
+        self.url = f"http://127.0.0.1:{self.port}"
 
 
 def _proxy(dicomweb: str) -> Callable[[str, Request], Response]:

@@ -5,15 +5,12 @@ before an item may end.
 """
 
 import json
-import threading
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from pydicom import Dataset
 
-from tests.waiting import free_port, wait_for
+from tests.serving import Served
 
 STATE, TRANSACTION = "00741000", "00081195"
 JSON = "application/dicom+json"
@@ -37,7 +34,7 @@ def workitem(uid: str, study_uid: str, code: str = "LUMBAR", retrieve_url: str =
     return item
 
 
-class Manager:
+class Manager(Served):
     """The manager; a context manager that runs it."""
 
     def __init__(self) -> None:
@@ -45,25 +42,8 @@ class Manager:
         self.owners: dict[str, str] = {}
         self.history: list[tuple[str, str]] = []
         self.is_away = False
-        self.port = free_port()
+        super().__init__(self._app())
         self.url = f"http://127.0.0.1:{self.port}/dicom-web"
-        settings = uvicorn.Config(self._app(), port=self.port, log_level="warning")
-        self._server = uvicorn.Server(settings)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        wait_for(lambda: self._server.started, what="the manager")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
 
     def schedule(self, item: Dataset) -> None:
         """Put an item on the worklist."""

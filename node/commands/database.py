@@ -6,7 +6,7 @@ import typer
 
 from node.commands.shell import ConfigFile, app, out, start_logging
 from node.config import load
-from node.storage.index import engine_of
+from node.storage.engine import engine_of
 from node.storage.schema import REVISION, migrate
 
 

@@ -5,7 +5,6 @@ is there and still has its hash. This node is no archive for ever: what it commi
 retention keeps.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,6 +18,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModelInstance
 
 from node.dicom.attributes import UNREADABLE
+from node.dicom.intake import is_whole
 from node.dicom.limits import uid
 from node.errors import InvalidInstance, Misconfigured
 
@@ -172,15 +172,7 @@ def _failure(reference: Reference, held: Holding | None) -> int | None:
         return NO_SUCH_INSTANCE
     if held.sop_class_uid != reference.sop_class_uid:
         return CLASS_CONFLICT
-    return None if _is_whole(held) else PROCESSING_FAILURE
-
-
-def _is_whole(held: Holding) -> bool:
-    try:
-        with held.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == held.sha256
-    except OSError:
-        return False
+    return None if is_whole(held.path, held.sha256) else PROCESSING_FAILURE
 
 
 def _item(reference: Reference, reason: int | None) -> Dataset:

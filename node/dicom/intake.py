@@ -283,6 +283,15 @@ class Intake(Custody):
         return self.finish(self.begin(part10, source), source)
 
 
+def is_whole(path: Path, sha256: str) -> bool:
+    """Tell whether a file is there and has the contents that its hash promises."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
 def read_row(stored: StoredFile) -> InstanceRow:
     """Return the index row of a file that is in the archive; who sent it is not known any more.
 
@@ -292,9 +301,8 @@ def read_row(stored: StoredFile) -> InstanceRow:
         When the file is damaged, or not what its name says: a power cut can leave one that was
         never acknowledged.
     """
-    with stored.path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != stored.sha256:
-            raise InvalidInstance(f"{stored.path.name}: its contents are not those of its hash")
+    if not is_whole(stored.path, stored.sha256):
+        raise InvalidInstance(f"{stored.path.name}: its contents are not those of its hash")
     return row_of(stored, check_file(stored.path), "archive")
 
 

@@ -128,10 +128,7 @@ class Archive:
     def holds(self, sha256: str) -> bool:
         """Tell whether a file is there and has the contents that its name promises."""
         target = self.path(sha256)
-        if not target.exists():
-            return False
-        with target.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return target.exists() and sha256_of(target) == sha256
 
     def _adopt(self, part: Path, handle: int, sha256: str) -> StoredFile:
         """Give a file its address, and flush it and its name to the disk."""
@@ -219,6 +216,12 @@ class Incoming:
     def discard(self) -> None:
         """Delete the file unless it is committed; safe to call again."""
         self._remove()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file's contents, 64 lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stored(path: Path, sha256: str, facts: os.stat_result) -> StoredFile:

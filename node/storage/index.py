@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -16,19 +15,17 @@ from sqlalchemy import (
     Connection,
     and_,
     case,
-    create_engine,
     delete,
-    event,
     exists,
     not_,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Engine, make_url
 
 from node.errors import Rejected
 from node.spine.instances import InstanceRow, StoredFile, input_hash
+from node.storage.engine import engine_of
 from node.storage.schema import migrate
 from node.storage.tables import (
     REOPENED,
@@ -444,28 +441,3 @@ def _by_study(rows: Sequence[InstanceRow]) -> list[list[InstanceRow]]:
     for row in rows:
         groups.setdefault(row.study_uid, []).append(row)
     return [groups[uid] for uid in sorted(groups)]
-
-
-def engine_of(url: str, *, flush: bool = True) -> Engine:
-    """Return an engine whose transactions write, and are flushed to the disk or only whole."""
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 30})
-    event.listen(engine, "connect", partial(_set_up_sqlite, "FULL" if flush else "NORMAL"))
-    event.listen(engine, "begin", _begin)
-    return engine.execution_options(writes=True)
-
-
-def _set_up_sqlite(synchronous: str, connection: Any, _record: object) -> None:
-    """Let readers pass writers (WAL), and make a commit durable (FULL) or only whole (NORMAL)."""
-    connection.isolation_level = None  # this module says when a transaction begins
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=30000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    """Take the write lock at once where something is written: a lock cannot be raised later."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -15,13 +15,14 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    create_engine,
     delete,
     insert,
     literal_column,
     select,
     update,
 )
+
+from node.storage.engine import engine_of
 
 #: The database's own clock, in seconds: the clocks of several hosts differ.
 CLOCKS = {
@@ -54,7 +55,7 @@ class Leases:
     """
 
     def __init__(self, url: str, limit_s: float) -> None:
-        self._engine = create_engine(url)
+        self._engine = engine_of(url)
         self._now = literal_column(CLOCKS[self._engine.dialect.name], Float(53))
         self._limit_s = limit_s
         self._host = socket.gethostname()[:64]
@@ -76,7 +77,7 @@ class Leases:
     def living(self) -> frozenset[str]:
         """Return the workers that are alive."""
         fresh = select(leases).where(leases.c.renewed > self._now - self._limit_s)
-        with self._engine.connect() as connection:
+        with self._engine.execution_options(writes=False).connect() as connection:
             rows = connection.execute(fresh).all()
         return frozenset(r.worker for r in rows if not self._is_gone(r.worker, r.host, r.pid))
 

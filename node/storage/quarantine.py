@@ -17,6 +17,8 @@ from pathlib import Path
 
 import structlog
 
+from node.storage.archive import sha256_of
+
 log = structlog.get_logger()
 
 MAX_ENTRIES = 10_000
@@ -170,5 +172,4 @@ class Quarantine:
 def _sha256(what: Path | bytes) -> str:
     if isinstance(what, bytes):
         return hashlib.sha256(what).hexdigest()
-    with what.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(what)

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 from node.errors import Misconfigured
-from node.storage.index import engine_of
+from node.storage.engine import engine_of
 from node.storage.schema import REVISION, migrate, revision_of
 from node.storage.tables import metadata
 from tests.postgres_server import PostgresServer

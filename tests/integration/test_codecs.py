@@ -29,7 +29,7 @@ from pynetdicom import AE, build_context
 
 from node.dicom.decoder import Decoder
 from node.dicom.limits import check_file
-from tests.builders import mr_image, part10, write_all
+from tests.builders import mr_image, mr_image_of, part10, write_all
 from tests.receiving import listening, storescu
 
 FRAMES, ROWS, COLUMNS = 3, 61, 75  # odd, and not square
@@ -69,17 +69,7 @@ def picture(kind: str) -> Picture:
     noise = np.random.default_rng(bits).integers(low, low + 2**bits, shape)
     smooth = np.linspace(low, low + 2**bits - 1, ROWS * COLUMNS).astype(int).reshape(shape[1:])
     pixels = np.where(np.arange(ROWS)[:, None] % 8 < 3, noise, np.roll(smooth, 7, axis=0))
-    raw = pixels.astype("u1" if bits == 8 else "<i2" if is_signed else "<u2").tobytes()
-    image = mr_image(
-        Rows=ROWS,
-        Columns=COLUMNS,
-        NumberOfFrames=FRAMES,
-        BitsAllocated=8 if bits == 8 else 16,
-        BitsStored=bits,
-        HighBit=bits - 1,
-        PixelRepresentation=int(is_signed),
-        PixelData=raw + b"\0" * (len(raw) % 2),
-    )
+    image = mr_image_of(pixels, bits, NumberOfFrames=FRAMES)
     image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
     return Picture(image, pixels)
 

@@ -8,7 +8,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-import requests
 from pydicom import Dataset, dcmread
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
@@ -57,8 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]
 @pytest.fixture
 def orthanc(running: OrthancServer) -> OrthancServer:
     """It, empty."""
-    for study in running.get("/studies"):
-        requests.delete(f"{running.url}/studies/{study}", timeout=10).raise_for_status()
+    running.empty()
     return running
 
 

@@ -1,12 +1,10 @@
 """Our client at our own service, over TLS, with what it asks for at the door."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from node.app import Node
 from node.config import Config, DicomwebPeer, Listen, Web
@@ -16,7 +14,8 @@ from node.pull import from_dicomweb
 from node.web.app import create_app
 from tests import builders
 from tests.certificates import Authority
-from tests.waiting import free_port, wait_for
+from tests.serving import Served
+from tests.waiting import free_port
 
 
 @pytest.fixture(scope="module")
@@ -34,29 +33,23 @@ def door(
     token.write_text("secret")
     own, theirs, port = authority.issue("server"), authority.issue("client"), free_port()
     node = Node(Config(data_dir=folder / "data", listen=Listen(min_free_mb=1)))
-    settings = uvicorn.Config(
-        create_app(node, Web(token_file=token)),
-        port=port,
-        log_level="warning",
+    app = create_app(node, Web(token_file=token))
+    with Served(
+        app,
+        port,
         ssl_certfile=own.certificate,
         ssl_keyfile=own.key,
         ssl_ca_certs=str(authority.file),
         ssl_cert_reqs=2,  # ssl.CERT_REQUIRED
-    )
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_for(lambda: server.started, what="the service")
-    yield {
-        "name": "own",
-        "url": f"https://127.0.0.1:{port}/dicom-web",
-        "token_file": token,
-        "certificate_file": theirs.certificate,
-        "key_file": theirs.key,
-        "ca_file": authority.file,
-    }
-    server.should_exit = True
-    thread.join(timeout=10)
+    ):
+        yield {
+            "name": "own",
+            "url": f"https://127.0.0.1:{port}/dicom-web",
+            "token_file": token,
+            "certificate_file": theirs.certificate,
+            "key_file": theirs.key,
+            "ca_file": authority.file,
+        }
     node.stop()
 
 

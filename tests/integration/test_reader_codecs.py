@@ -13,7 +13,7 @@ from node.dicom.reader import facts, load_volume, read_header
 from node.errors import InvalidInstance
 from node.spine.anatomy import Role
 from node.spine.series import Candidate, choose
-from tests.builders import mr_image
+from tests.builders import mr_image_of
 from tests.encoders import SYNTAXES
 
 ROWS, COLUMNS = 61, 75  # odd, and not square
@@ -32,19 +32,7 @@ def _image(number: int, *, signed: bool, bits: int) -> tuple[FileDataset, Any]:
     noise = np.random.default_rng(number).integers(low, low + 2**bits, (ROWS, COLUMNS))
     smooth = np.linspace(low, low + 2**bits - 1, ROWS * COLUMNS).reshape(ROWS, COLUMNS)
     pixels = np.where(np.arange(ROWS)[:, None] % 8 < 4, noise, smooth.astype(int))
-    kind = "u1" if bits == 8 else "<i2" if signed else "<u2"
-    raw = pixels.astype(kind).tobytes()
-    image = mr_image(
-        number=number,
-        Rows=ROWS,
-        Columns=COLUMNS,
-        BitsAllocated=8 if bits == 8 else 16,
-        BitsStored=bits,
-        HighBit=bits - 1,
-        PixelRepresentation=int(signed),
-        PixelData=raw + b"\0" * (len(raw) % 2),
-    )
-    return image, pixels
+    return mr_image_of(pixels, bits, number=number), pixels
 
 
 @pytest.mark.parametrize("kind", ["u8", "u12", "u16", "i12", "i16"])
