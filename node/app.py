@@ -7,21 +7,21 @@ from typing import Any
 
 from node import __version__
 from node.analysis import delivery_order, ending
-from node.asking import Asking
-from node.audit import Trail
-from node.commit import Commitments, commitment_peer
 from node.config import Config
 from node.dicom.intake import Intake, read_row
 from node.dicom.limits import check_file, names_in_file
 from node.dicom.listener import Listener
 from node.dicom.reporting import report
 from node.errors import Misconfigured
+from node.exchange.asking import Asking
+from node.exchange.commit import Commitments, commitment_peer
+from node.exchange.notice import ORTHANC, Notices
+from node.exchange.outbox import Outbox
+from node.exchange.peers import Peers
+from node.exchange.pull import DICOMWEB, Pull
+from node.exchange.worklist import Worklists
 from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Worker
-from node.notice import ORTHANC, Notices
-from node.outbox import Outbox
-from node.peers import Peers
-from node.pull import DICOMWEB, Pull
 from node.received import Received
 from node.retention import Retention
 from node.shown import Shown
@@ -29,9 +29,9 @@ from node.storage.archive import Archive
 from node.storage.index import Index, StudyRow
 from node.storage.quarantine import Quarantine
 from node.study import StudyStory
-from node.syslog import Forwarder
+from node.trust.audit import Trail
+from node.trust.syslog import Forwarder
 from node.watch import Watcher
-from node.worklist import Worklists
 
 TASKS_AT_ONCE = 2
 AT_WORK = frozenset({"queued", "running", "delivering"})

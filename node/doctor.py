@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from node import analysis, exposure
+from node import analysis
 from node.config import Config, Destination, DicomwebPeer, OrthancPeer, WorklistPeer
 from node.dicom import dicomweb, orthanc, sender, ups
 from node.errors import LumbarError
 from node.inference.runtime import ModelStore
 from node.phantom import make_study
+from node.trust import exposure
 
 
 class Check(NamedTuple):

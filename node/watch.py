@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from node.asking import Asking
 from node.config import Complete, Source, source_of
 from node.errors import Misconfigured
+from node.exchange.asking import Asking
 from node.jobs import Desk
 from node.received import Received
 from node.spine import proof

@@ -25,7 +25,7 @@ from pathlib import Path
 from node.config import DicomwebPeer
 from node.dicom import stow
 from node.dicom.intake import Intake
-from node.pull import from_dicomweb
+from node.exchange.pull import from_dicomweb
 from node.storage.archive import Archive
 from node.storage.index import Index
 

@@ -21,9 +21,9 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 
 from node.config import Destination
-from node.delivery import deliver
 from node.dicom import statuses
 from node.errors import DeliveryRefused
+from node.exchange.delivery import deliver
 from node.results import read_report
 from tests.conformance.cases import Case, saved
 from tests.orthanc_server import OrthancServer

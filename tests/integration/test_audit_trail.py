@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from node import syslog
-from node.audit import Trail
 from node.config import Audit, Tls
 from node.dicom.audit import Event
-from node.syslog import Forwarder
+from node.trust import syslog
+from node.trust.audit import Trail
+from node.trust.syslog import Forwarder
 from tests.certificates import Authority
 from tests.waiting import free_port, wait_for
 

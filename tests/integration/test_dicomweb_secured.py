@@ -10,7 +10,7 @@ from node.app import Node
 from node.config import Config, DicomwebPeer, Listen, Web
 from node.dicom import dicomweb, stow
 from node.errors import DestinationUnavailable
-from node.pull import from_dicomweb
+from node.exchange.pull import from_dicomweb
 from node.web.app import create_app
 from tests import builders
 from tests.certificates import Authority

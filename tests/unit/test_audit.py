@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from node.dicom.audit import Event, message
-from node.syslog import frame
+from node.trust.syslog import frame
 
 WHEN = datetime(2026, 5, 4, 3, 2, 1, 500_000, UTC)
 MR = "1.2.840.10008.5.1.4.1.1.4"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from node import exposure
 from node.config import Config, Listen, Source, Tls, Web
+from node.trust import exposure
 from tests.certificates import Authority
 from tests.waiting import free_port
 

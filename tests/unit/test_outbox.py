@@ -9,7 +9,7 @@ import pytest
 
 from node.config import Deliver
 from node.errors import DeliveryRefused, DestinationUnavailable
-from node.outbox import Outbox, Try, next_delay
+from node.exchange.outbox import Outbox, Try, next_delay
 from node.storage.index import DeliveryRow, StudyRow
 
 if TYPE_CHECKING:

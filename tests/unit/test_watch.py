@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from node.asking import Asking, Counts
 from node.config import Complete, Source
 from node.errors import DestinationUnavailable, Misconfigured
+from node.exchange.asking import Asking, Counts
 from node.jobs import Job
 from node.spine.facts import SeriesFacts
 from node.spine.instances import InstanceRow, input_hash

@@ -16,9 +16,9 @@ from node.dicom import dicomweb, orthanc, statuses
 from node.dicom.arrival import Arrival, Verdict
 from node.dicom.intake import Intake
 from node.errors import DiskFull, InvalidInstance, LumbarError, RetryLater
+from node.exchange.notice import ORTHANC
+from node.exchange.outbox import next_delay
 from node.jobs import Desk, Step
-from node.notice import ORTHANC
-from node.outbox import next_delay
 
 log = structlog.get_logger()
 

@@ -11,15 +11,15 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from node.config import Config, DicomwebPeer, OrthancPeer
-from node.delivery import deliver, deliver_web
 from node.dicom import dicomweb, orthanc
 from node.dicom.audit import Event
 from node.dicom.counting import count_images
 from node.dicom.intake import Intake
 from node.dicom.limits import check_file
 from node.errors import DeliveryRefused, LumbarError
-from node.notice import ORTHANC
-from node.pull import DICOMWEB, Held, from_dicomweb, from_orthanc, say_in_orthanc
+from node.exchange.delivery import deliver, deliver_web
+from node.exchange.notice import ORTHANC
+from node.exchange.pull import DICOMWEB, Held, from_dicomweb, from_orthanc, say_in_orthanc
 
 
 class _Named(Protocol):
@@ -59,7 +59,7 @@ class Peers:
         return _find(name.removeprefix(DICOMWEB), self.config.dicomweb)
 
     def fetch(self, source: str, what: str) -> str:
-        """Bring a study in and return its UID, as `node.pull.Pull` asks."""
+        """Bring a study in and return its UID, as `node.exchange.pull.Pull` asks."""
         if source.startswith(ORTHANC):
             return from_orthanc(self.orthanc(source), what, self.intake, self.held)
         return from_dicomweb(self.dicomweb(source), what, self.intake, self.held)

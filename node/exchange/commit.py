@@ -15,8 +15,8 @@ import structlog
 from node.config import Config, Deliver, Destination, source_of
 from node.dicom.commitment import Answer, Asked, Holding, Reference, answer
 from node.errors import DestinationUnavailable, LumbarError
+from node.exchange.outbox import next_delay
 from node.jobs import Desk, Step
-from node.outbox import next_delay
 from node.storage.index import Index
 
 log = structlog.get_logger()

@@ -9,8 +9,8 @@ import structlog
 from node.config import Deliver, OrthancPeer
 from node.dicom import orthanc
 from node.errors import LumbarError
+from node.exchange.outbox import next_delay
 from node.jobs import Desk, Step
-from node.outbox import next_delay
 from node.storage.index import StudyRow
 
 log = structlog.get_logger()

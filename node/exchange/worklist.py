@@ -19,9 +19,9 @@ from node.config import Deliver, DicomwebPeer, WorklistPeer
 from node.dicom import ups
 from node.dicom.limits import InstanceFacts, uid
 from node.errors import LumbarError, NotAssessable, RetryLater
+from node.exchange.outbox import next_delay
+from node.exchange.pull import DICOMWEB
 from node.jobs import Desk, Step
-from node.outbox import next_delay
-from node.pull import DICOMWEB
 from node.storage.index import StudyRow
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ class Worklists:
     station : str
         The AE title of this node.
     fetch, consider : callable
-        As `node.pull.Pull` has them.
+        As `node.exchange.pull.Pull` has them.
     study_of : callable
         A study's row in the index, or None.
     results_of : callable

@@ -1,0 +1,1 @@
+"""What goes between the node and its peers: fetched, asked, delivered, told."""
