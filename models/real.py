@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from node.dicom.reader import facts, load_volume, read_header
+from node.dicom.reading.reader import facts, load_volume, read_header
 from node.inference.pipeline import find
 from node.inference.runtime import ModelStore
 from node.spine.anatomy import LEVELS, Condition, Level, Role

@@ -17,9 +17,9 @@ from pydicom.dataset import Dataset
 
 from node import __version__, results
 from node.config import Report
-from node.dicom import reader
-from node.dicom.attributes import Attributes
-from node.dicom.decoder import Decoder
+from node.dicom.reading import reader
+from node.dicom.reading.attributes import Attributes
+from node.dicom.reading.decoder import Decoder
 from node.errors import InvalidInstance, Misconfigured, MixedPatients, NotAssessable
 from node.inference import pipeline
 from node.inference.runtime import ModelStore

@@ -9,9 +9,9 @@ from node import __version__
 from node.analysis import delivery_order, ending
 from node.config import Config
 from node.dicom.intake import Intake, read_row
-from node.dicom.limits import check_file, names_in_file
-from node.dicom.listener import Listener
+from node.dicom.reading.limits import check_file, names_in_file
 from node.dicom.reporting import report
+from node.dicom.scp.listener import Listener
 from node.errors import Misconfigured
 from node.exchange.asking import Asking
 from node.exchange.commit import Commitments, commitment_peer

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from node import analysis
 from node.config import Config, Destination, DicomwebPeer, OrthancPeer, WorklistPeer
-from node.dicom import dicomweb, orthanc, sender, ups
+from node.dicom import dicomweb, orthanc, sender
+from node.dicom.dicomweb import ups
 from node.errors import LumbarError
 from node.inference.runtime import ModelStore
 from node.phantom import make_study

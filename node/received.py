@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from node.dicom import reader
+from node.dicom.reading import reader
 from node.errors import NotAssessable, Rejected
 from node.spine import series
 from node.spine.facts import SeriesFacts

@@ -9,7 +9,7 @@ from typing import Any
 
 from node.analysis import delivery_order
 from node.config import Config
-from node.dicom.limits import check_file
+from node.dicom.reading.limits import check_file
 from node.spine.anatomy import LEVELS
 from node.spine.instances import InstanceRow
 from node.storage.archive import Archive

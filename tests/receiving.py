@@ -21,8 +21,8 @@ from node.config import Listen, Source, Tls
 from node.dicom.audit import Note
 from node.dicom.commitment import Commitments
 from node.dicom.intake import read_row
-from node.dicom.limits import check
-from node.dicom.listener import Listener
+from node.dicom.reading.limits import check
+from node.dicom.scp.listener import Listener
 from node.storage.archive import Archive
 from node.storage.index import Index
 from node.storage.quarantine import Quarantine

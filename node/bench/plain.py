@@ -11,8 +11,8 @@ from typing import Any
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import MRImageStorage, Verification
 
-from node.dicom.transport import no_delay
-from node.dicom.wire import MAX_PDU
+from node.dicom.upper_layer.transport import no_delay
+from node.dicom.upper_layer.wire import MAX_PDU
 
 
 def main(port: int, folder: Path) -> None:

@@ -5,12 +5,13 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from node.config import Config
 from node.conformance.markdown import named, section, table
 from node.conformance.objects import CREATED
-from node.dicom import negotiation, statuses
+from node.dicom import statuses
 from node.dicom.counting import FIND
 from node.dicom.intake import IMPLEMENTATION_UID
-from node.dicom.pdu import VERSION_NAME
-from node.dicom.tls import CIPHERS
-from node.dicom.wire import MAX_PDU
+from node.dicom.upper_layer import negotiation
+from node.dicom.upper_layer.pdu import VERSION_NAME
+from node.dicom.upper_layer.tls import CIPHERS
+from node.dicom.upper_layer.wire import MAX_PDU
 
 UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 

@@ -8,8 +8,8 @@ import structlog
 
 from node.dicom import statuses
 from node.dicom.intake import IncomingFile, Intake
-from node.dicom.limits import ClassMismatch, SyntaxNotSupported, announced
-from node.dicom.negotiation import KEPT_CLASSES
+from node.dicom.reading.limits import ClassMismatch, SyntaxNotSupported, announced
+from node.dicom.upper_layer.negotiation import KEPT_CLASSES
 from node.errors import DiskFull, InvalidInstance, LumbarError
 from node.spine.instances import InstanceRow
 

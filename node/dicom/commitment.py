@@ -17,9 +17,9 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModelInstance
 
-from node.dicom.attributes import UNREADABLE
 from node.dicom.intake import is_whole
-from node.dicom.limits import uid
+from node.dicom.reading.attributes import UNREADABLE
+from node.dicom.reading.limits import uid
 from node.errors import InvalidInstance, Misconfigured
 
 INSTANCE = str(StorageCommitmentPushModelInstance)

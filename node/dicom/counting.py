@@ -5,7 +5,7 @@ from pynetdicom import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from node.config import Destination
-from node.dicom.attributes import Attributes
+from node.dicom.reading.attributes import Attributes
 from node.dicom.sender import associated
 from node.errors import DestinationUnavailable
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import structlog
 
 from node.dicom.audit import Event, Note
-from node.dicom.limits import (
+from node.dicom.reading.limits import (
     InstanceFacts,
     announced,
     check,

@@ -14,9 +14,9 @@ from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 from pynetdicom.sop_class import Verification
 
 from node.dicom import statuses
-from node.dicom.limits import uid
-from node.dicom.transport import no_delay
-from node.dicom.wire import MAX_PDU
+from node.dicom.reading.limits import uid
+from node.dicom.upper_layer.transport import no_delay
+from node.dicom.upper_layer.wire import MAX_PDU
 from node.errors import InvalidInstance
 
 

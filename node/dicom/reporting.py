@@ -3,8 +3,9 @@
 from pynetdicom import build_context, build_role
 
 from node.config import Destination, Tls
-from node.dicom import commitment, negotiation, sender, statuses
+from node.dicom import commitment, sender, statuses
 from node.dicom.commitment import Answer
+from node.dicom.upper_layer import negotiation
 from node.errors import DeliveryRefused, DestinationUnavailable
 
 

@@ -16,9 +16,9 @@ from pynetdicom.sop_class import Verification
 from node.config import Destination, Tls
 from node.dicom import statuses
 from node.dicom.sent import Ladder, SendReport, Sent
-from node.dicom.tls import client_context
-from node.dicom.transport import no_delay
-from node.dicom.wire import MAX_PDU
+from node.dicom.upper_layer.tls import client_context
+from node.dicom.upper_layer.transport import no_delay
+from node.dicom.upper_layer.wire import MAX_PDU
 from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
 
 log = structlog.get_logger()

@@ -7,7 +7,8 @@ from pathlib import Path
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 
 from node.config import Destination, DicomwebPeer, Tls
-from node.dicom import sender, stow
+from node.dicom import sender
+from node.dicom.dicomweb import stow
 from node.dicom.sent import Ladder, Sent
 from node.errors import DeliveryRefused
 from node.results import LADDER, downgrade

@@ -15,7 +15,7 @@ from node.dicom import dicomweb, orthanc
 from node.dicom.audit import Event
 from node.dicom.counting import count_images
 from node.dicom.intake import Intake
-from node.dicom.limits import check_file
+from node.dicom.reading.limits import check_file
 from node.errors import DeliveryRefused, LumbarError
 from node.exchange.delivery import deliver, deliver_web
 from node.exchange.notice import ORTHANC

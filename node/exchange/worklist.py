@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 
 from node.config import Deliver, DicomwebPeer, WorklistPeer
-from node.dicom import ups
-from node.dicom.limits import InstanceFacts, uid
+from node.dicom.dicomweb import ups
+from node.dicom.reading.limits import InstanceFacts, uid
 from node.errors import LumbarError, NotAssessable, RetryLater
 from node.exchange.outbox import next_delay
 from node.exchange.pull import DICOMWEB

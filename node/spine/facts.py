@@ -1,7 +1,7 @@
 """What the headers of a series say, without DICOM types: the input of the series rules.
 
-``node.dicom.reader`` fills these. Enhanced MR attributes are told in the terms of classic MR
-(``EchoPulseSequence SPIN`` as ``SE``), so that the rules need one vocabulary.
+``node.dicom.reading.reader`` fills these. Enhanced MR attributes are told in the terms of classic
+MR (``EchoPulseSequence SPIN`` as ``SE``), so that the rules need one vocabulary.
 """
 
 from dataclasses import dataclass

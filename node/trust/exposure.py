@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from node.config import Config, Listen, Source
-from node.dicom import tls
+from node.dicom.upper_layer import tls
 from node.errors import LumbarError
 
 _SOON = timedelta(days=30)

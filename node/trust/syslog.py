@@ -19,7 +19,7 @@ from typing import NamedTuple
 import structlog
 
 from node.config import Audit, Tls
-from node.dicom.tls import client_context, in_words
+from node.dicom.upper_layer.tls import client_context, in_words
 
 log = structlog.get_logger()
 

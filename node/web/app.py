@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from node import __version__
 from node.config import Web
-from node.dicom.limits import uid
+from node.dicom.reading.limits import uid
 from node.errors import Rejected, RetryLater
 from node.results.wording import DISCLAIMER
 from node.web import view

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import requests
 
-from node.dicom.limits import check_file
+from node.dicom.reading.limits import check_file
 from tests import builders
 from tests.dicomweb_parts import MULTIPART, message
 from tests.node_process import NodeProcess
@@ -23,7 +23,7 @@ CLIENT = """
 import sys
 from pathlib import Path
 from node.config import DicomwebPeer
-from node.dicom import stow
+from node.dicom.dicomweb import stow
 from node.dicom.intake import Intake
 from node.exchange.pull import from_dicomweb
 from node.storage.archive import Archive

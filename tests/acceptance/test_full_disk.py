@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from node.config import Listen
-from node.dicom.listener import Listener
+from node.dicom.scp.listener import Listener
 from node.errors import DiskFull
 from node.storage.archive import Archive
 from node.storage.index import Index

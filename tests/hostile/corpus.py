@@ -18,7 +18,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from node.dicom.elements import Walk
+from node.dicom.reading.elements import Walk
 from tests.builders import mr_image, part10
 from tests.receiving import dataset
 

@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from node.dicom.limits import check
+from node.dicom.reading.limits import check
 from tests.builders import mr_image, part10
 from tests.hostile.corpus import element
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from node.dicom.decoder import Decoder
+from node.dicom.reading.decoder import Decoder
 from node.errors import InvalidInstance
 
 SHAPE = (64, 64)

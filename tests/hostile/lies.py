@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from node.dicom.limits import check
+from node.dicom.reading.limits import check
 from node.spine.facts import OWN_MANUFACTURER, OWN_MODEL
 from tests.builders import mr_study, part10
 from tests.hostile.corpus import element, without

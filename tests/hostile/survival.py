@@ -9,7 +9,7 @@ from pathlib import Path
 
 import requests
 
-from node.dicom.decoder import Decoder
+from node.dicom.reading.decoder import Decoder
 from node.storage.index import Index
 from tests.builders import mr_image, mr_study, part10, uid
 from tests.hostile import corpus, files, lies, wire

@@ -10,9 +10,9 @@ import pytest
 from pydicom.uid import JPEG2000Lossless
 
 from node import analysis
-from node.dicom import decoder as decoding
-from node.dicom.confined import MEMORY
-from node.dicom.decoder import Decoder
+from node.dicom.reading import decoder as decoding
+from node.dicom.reading.confined import MEMORY
+from node.dicom.reading.decoder import Decoder
 from node.errors import InvalidInstance
 from tests.builders import mr_image, mr_study, part10
 from tests.hostile.killers import SHAPE, killers

@@ -15,9 +15,9 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from node import analysis
 from node.config import Config, Report
-from node.dicom.attributes import UNREADABLE
-from node.dicom.limits import check
-from node.dicom.reader import facts, read_header
+from node.dicom.reading.attributes import UNREADABLE
+from node.dicom.reading.limits import check
+from node.dicom.reading.reader import facts, read_header
 from node.errors import InvalidInstance, MixedPatients, Rejected
 from node.inference.runtime import ModelStore
 from tests.builders import mr_image, mr_study, part10

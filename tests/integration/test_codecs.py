@@ -27,8 +27,8 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, build_context
 
-from node.dicom.decoder import Decoder
-from node.dicom.limits import check_file
+from node.dicom.reading.decoder import Decoder
+from node.dicom.reading.limits import check_file
 from tests.builders import mr_image, mr_image_of, part10, write_all
 from tests.receiving import listening, storescu
 

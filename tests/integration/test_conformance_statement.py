@@ -17,7 +17,7 @@ from pynetdicom.sop_class import (
 from node.config import Config, Destination, Listen
 from node.conformance import statement
 from node.conformance.objects import CREATED
-from node.dicom.negotiation import KEPT_CLASSES
+from node.dicom.upper_layer.negotiation import KEPT_CLASSES
 from node.results import LADDER
 from tests.receiving import listening
 from tests.results_study import small_study

@@ -12,7 +12,8 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from node.config import DicomwebPeer
-from node.dicom import dicomweb, statuses, stow
+from node.dicom import dicomweb, statuses
+from node.dicom.dicomweb import stow
 from node.dicom.sent import Ladder
 from node.errors import (
     DeliveryRefused,

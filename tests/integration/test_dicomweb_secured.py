@@ -8,7 +8,8 @@ import pytest
 
 from node.app import Node
 from node.config import Config, DicomwebPeer, Listen, Web
-from node.dicom import dicomweb, stow
+from node.dicom import dicomweb
+from node.dicom.dicomweb import stow
 from node.errors import DestinationUnavailable
 from node.exchange.pull import from_dicomweb
 from node.web.app import create_app

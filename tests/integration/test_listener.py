@@ -30,7 +30,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import Verification
 
-from node.dicom.limits import check_file
+from node.dicom.reading.limits import check_file
 from node.errors import Misconfigured
 from tests.builders import (
     PATIENT_ID,

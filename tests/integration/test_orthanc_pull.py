@@ -11,8 +11,8 @@ from pydicom.uid import generate_uid
 
 from node.config import OrthancPeer
 from node.dicom import orthanc as client
-from node.dicom import reader
 from node.dicom.orthanc.headers import dataset
+from node.dicom.reading import reader
 from node.errors import DestinationUnavailable, NotAssessable
 from node.phantom import PhantomStudy
 from node.spine.series import choose

@@ -18,7 +18,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
 )
 
-from node.dicom.reader import facts, grouped, instance_facts, load_volume, read_header
+from node.dicom.reading.reader import facts, grouped, instance_facts, load_volume, read_header
 from node.errors import InvalidInstance, NotAssessable
 from node.spine.anatomy import Role
 from node.spine.facts import SeriesFacts

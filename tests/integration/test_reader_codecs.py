@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
 
-from node.dicom.decoder import Decoder
-from node.dicom.reader import facts, load_volume, read_header
+from node.dicom.reading.decoder import Decoder
+from node.dicom.reading.reader import facts, load_volume, read_header
 from node.errors import InvalidInstance
 from node.spine.anatomy import Role
 from node.spine.series import Candidate, choose

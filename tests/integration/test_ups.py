@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from node.config import WorklistPeer
-from node.dicom import ups
-from node.dicom.limits import InstanceFacts
+from node.dicom.dicomweb import ups
+from node.dicom.reading.limits import InstanceFacts
 from node.errors import DestinationUnavailable
 from tests.ups_manager import Manager, workitem
 

@@ -3,7 +3,7 @@
 import pytest
 
 from node.config import Listen, Source
-from node.dicom.admission import Gate
+from node.dicom.scp.admission import Gate
 
 HERE = "10.1.2.3"
 

@@ -22,7 +22,7 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from node.dicom.limits import ClassMismatch, check, check_file, uid
+from node.dicom.reading.limits import ClassMismatch, check, check_file, uid
 from node.errors import InvalidInstance
 from tests import builders
 from tests.builders import mr_image, part10

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.dicom.multipart import BrokenMessage, MultipartReader
+from node.dicom.dicomweb.multipart import BrokenMessage, MultipartReader
 
 HEAD = b"--b\r\nContent-Type: application/dicom\r\n\r\n"
 CONTENT_TYPE = 'multipart/related; type="application/dicom"; boundary=b'

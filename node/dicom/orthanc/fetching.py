@@ -7,9 +7,9 @@ from typing import Any
 import structlog
 
 from node.config import OrthancPeer
-from node.dicom.negotiation import KEPT_CLASSES
 from node.dicom.orthanc.headers import chosen_series
 from node.dicom.orthanc.session import Missing, Session, connected
+from node.dicom.upper_layer.negotiation import KEPT_CLASSES
 from node.errors import NotAssessable, RetryLater
 
 log = structlog.get_logger()

@@ -11,9 +11,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
 
-from node.dicom.attributes import UNREADABLE
 from node.dicom.orthanc.session import Session
-from node.dicom.reader import facts
+from node.dicom.reading.attributes import UNREADABLE
+from node.dicom.reading.reader import facts
 from node.spine.facts import SeriesFacts
 from node.spine.series import choose
 

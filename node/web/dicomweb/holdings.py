@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from fastapi import Request
 
-from node.dicom import json_model
-from node.dicom.query import ATTRIBUTES, COUNTED, Level, Query, matches, tag_of, vr_of
+from node.dicom.dicomweb import json_model
 from node.errors import InvalidInstance
+from node.web.dicomweb.query import ATTRIBUTES, COUNTED, Level, Query, matches, tag_of, vr_of
 from node.web.parts import Held, WebParts
 
 Json = dict[str, Any]

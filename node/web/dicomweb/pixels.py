@@ -6,9 +6,10 @@ from itertools import chain
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
-from node.dicom import json_model, stored_frames
-from node.dicom.decoder import Decoder
-from node.dicom.stored_frames import Frames
+from node.dicom.dicomweb import json_model
+from node.dicom.reading import stored_frames
+from node.dicom.reading.decoder import Decoder
+from node.dicom.reading.stored_frames import Frames
 from node.web.access import Access
 from node.web.dicomweb.holdings import Links
 from node.web.dicomweb.media import OCTETS, Offer, Piece, accepted, choose, multipart

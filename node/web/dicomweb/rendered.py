@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from node.dicom.decoder import Decoder
-from node.dicom.stored_frames import Frames
+from node.dicom.reading.decoder import Decoder
+from node.dicom.reading.stored_frames import Frames
 from node.results.source import Appearance, appearance
 
 #: Without a window: black and white at these percentiles of the frame.

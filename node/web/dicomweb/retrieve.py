@@ -10,8 +10,9 @@ import structlog
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
-from node.dicom import json_model, stored_frames
-from node.dicom.decoder import Decoder
+from node.dicom.dicomweb import json_model
+from node.dicom.reading import stored_frames
+from node.dicom.reading.decoder import Decoder
 from node.errors import InvalidInstance
 from node.web.access import Access
 from node.web.dicomweb.holdings import Links

@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 
-from node.dicom.query import BadQuery, Level, parse
 from node.web.access import Access
 from node.web.dicomweb.holdings import Links, Search
 from node.web.dicomweb.media import DICOM_JSON, require_json
+from node.web.dicomweb.query import BadQuery, Level, parse
 from node.web.parts import WebParts
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 
 from node.dicom import statuses
 from node.dicom.arrival import Arrival, Verdict
-from node.dicom.limits import uid
-from node.dicom.multipart import BrokenMessage, MultipartReader
+from node.dicom.dicomweb.multipart import BrokenMessage, MultipartReader
+from node.dicom.reading.limits import uid
 from node.errors import InvalidInstance
 from node.web.access import Access
 from node.web.dicomweb.holdings import Links

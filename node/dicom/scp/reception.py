@@ -5,8 +5,8 @@ What it is answered and why is in the table of `node.dicom.statuses`.
 
 from node.dicom import statuses
 from node.dicom.intake import Custody, IncomingFile, part10_header
-from node.dicom.limits import ClassMismatch
-from node.dicom.wire import Wire
+from node.dicom.reading.limits import ClassMismatch
+from node.dicom.upper_layer.wire import Wire
 from node.errors import DiskFull, InvalidInstance, LumbarError
 from node.spine.instances import InstanceRow
 

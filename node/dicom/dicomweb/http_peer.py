@@ -7,7 +7,7 @@ from pathlib import Path
 import requests
 
 from node.config import WebPeer
-from node.dicom.multipart import BrokenMessage
+from node.dicom.dicomweb.multipart import BrokenMessage
 from node.errors import DeliveryRefused, DestinationUnavailable, Misconfigured
 
 #: Seconds to connect.

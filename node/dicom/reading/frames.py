@@ -22,7 +22,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from node.dicom.attributes import UNREADABLE
+from node.dicom.reading.attributes import UNREADABLE
 from node.errors import InvalidInstance
 
 # Left to itself pydicom tries gdcm first, which aborts the process on corrupt JPEG-LS and

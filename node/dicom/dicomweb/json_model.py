@@ -10,7 +10,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from node.dicom.attributes import UNREADABLE
+from node.dicom.reading.attributes import UNREADABLE
 from node.errors import InvalidInstance
 
 Json = dict[str, Any]

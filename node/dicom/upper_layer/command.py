@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Mapping
 
-from node.dicom.pdu import ProtocolError
+from node.dicom.upper_layer.pdu import ProtocolError
 
 C_STORE, C_ECHO, C_CANCEL = 0x0001, 0x0030, 0x0FFF
 N_EVENT_REPORT, N_ACTION = 0x0100, 0x0130

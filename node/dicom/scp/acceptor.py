@@ -19,11 +19,11 @@ import time
 from multiprocessing.connection import Connection
 
 from node.config import Listen, Tls
-from node.dicom import pdu, tls
-from node.dicom.association import Association
 from node.dicom.intake import Custody
-from node.dicom.line import Line, Page, RemoteLine
-from node.dicom.wire import Wire
+from node.dicom.scp.association import Association
+from node.dicom.scp.line import Line, Page, RemoteLine
+from node.dicom.upper_layer import pdu, tls
+from node.dicom.upper_layer.wire import Wire
 
 STOP_WAIT_S = 5.0
 #: Errors of accept() that say nothing about the listening socket: given up while it waited, and

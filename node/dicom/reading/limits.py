@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.dicom.elements import PREAMBLE, Buffer, Element, Walk, read_meta
-from node.dicom.negotiation import KEPT_CLASSES, KEPT_SYNTAXES
+from node.dicom.reading.elements import PREAMBLE, Buffer, Element, Walk, read_meta
+from node.dicom.upper_layer.negotiation import KEPT_CLASSES, KEPT_SYNTAXES
 from node.errors import InvalidInstance
 
 MAX_CLASSIC = 64 << 20  # bytes of a single-frame object

@@ -15,8 +15,8 @@ from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
 
 from node.config import DicomwebPeer
-from node.dicom.http_peer import CONNECT_S, speaking
-from node.dicom.multipart import MultipartReader, Part
+from node.dicom.dicomweb.http_peer import CONNECT_S, speaking
+from node.dicom.dicomweb.multipart import MultipartReader, Part
 from node.errors import (
     NotAssessable,
     RetryLater,

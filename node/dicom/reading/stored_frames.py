@@ -26,11 +26,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from node.dicom.attributes import UNREADABLE, Attributes
-from node.dicom.decoder import Decoder
-from node.dicom.elements import Element, Walk
-from node.dicom.frames import decode
-from node.dicom.limits import announced
+from node.dicom.reading.attributes import UNREADABLE, Attributes
+from node.dicom.reading.decoder import Decoder
+from node.dicom.reading.elements import Element, Walk
+from node.dicom.reading.frames import decode
+from node.dicom.reading.limits import announced
 from node.errors import InvalidInstance
 
 OCTETS = "application/octet-stream"

@@ -9,8 +9,8 @@ from pydicom import Dataset, dcmread
 
 from node.config import DicomwebPeer
 from node.dicom import statuses
-from node.dicom.dicomweb import Service, connected
-from node.dicom.limits import InstanceFacts, check_file
+from node.dicom.dicomweb.archive import Service, connected
+from node.dicom.reading.limits import InstanceFacts, check_file
 from node.dicom.sent import Ladder, Sent
 from node.errors import DeliveryRefused, DestinationUnavailable
 

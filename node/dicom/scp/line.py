@@ -13,9 +13,9 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Protocol, cast
 
-from node.dicom.admission import Refusal
-from node.dicom.books import Books, Peer
 from node.dicom.commitment import Asked, Holding
+from node.dicom.scp.admission import Refusal
+from node.dicom.scp.books import Books, Peer
 from node.spine.instances import InstanceRow
 
 _PATIENCE_S = 10.0

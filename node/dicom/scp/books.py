@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 import structlog
 
-from node.dicom import pdu
-from node.dicom.admission import Gate, Refusal
 from node.dicom.audit import Event, Note
 from node.dicom.commitment import Asked, Commitments, Holding, NoCommitments
 from node.dicom.intake import Register
+from node.dicom.scp.admission import Gate, Refusal
+from node.dicom.upper_layer import pdu
 from node.spine.instances import InstanceRow
 
 log = structlog.get_logger()

@@ -1,7 +1,7 @@
 """The DICOM listener: each instance durable before it is acknowledged, and who asks is told so.
 
-It opens the port, starts the acceptors (`node.dicom.acceptor`), starts one again that has died,
-and keeps the books of all of them (`node.dicom.books`).
+It opens the port, starts the acceptors (`acceptor`), starts one again that has died,
+and keeps the books of all of them (`node.dicom.scp.books`).
 """
 
 import os
@@ -17,13 +17,13 @@ from multiprocessing import Pipe
 import structlog
 
 from node.config import Listen, Source, Tls
-from node.dicom.acceptor import STOP_WAIT_S, Acceptor, context_of
-from node.dicom.admission import Gate
 from node.dicom.audit import Note
-from node.dicom.books import Books
 from node.dicom.commitment import Commitments
 from node.dicom.intake import Archive, Custody, Index, Quarantine, Register
-from node.dicom.line import LocalLine, attend
+from node.dicom.scp.acceptor import STOP_WAIT_S, Acceptor, context_of
+from node.dicom.scp.admission import Gate
+from node.dicom.scp.books import Books
+from node.dicom.scp.line import LocalLine, attend
 from node.errors import Misconfigured
 
 log = structlog.get_logger()
@@ -177,7 +177,7 @@ class Listener:
         with ours, theirs:
             inherited = (listening.fileno(), theirs.fileno())
             process = subprocess.Popen(  # noqa: S603 - our own code
-                [sys.executable, "-m", "node.dicom.acceptor", *map(str, inherited)],
+                [sys.executable, "-m", "node.dicom.scp.acceptor", *map(str, inherited)],
                 pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -1,9 +1,9 @@
-"""The process that decodes (``python -m node.dicom.confined``): little memory, no network.
+"""The process that decodes (``python -m node.dicom.reading.confined``): little memory, no network.
 
 JPEG, JPEG-LS and JPEG 2000 are decoded by C and C++ libraries, and a corrupt stream makes some of
-them end their process. `node.dicom.decoder` starts this one and speaks to it by standard input and
-output: a line of JSON asks for frames of a file; for each comes a line of JSON that describes it,
-then its bytes. Native pixels need no library but numpy and are not decoded here.
+them end their process. `decoder` starts this one and speaks to it by standard input and output: a
+line of JSON asks for frames of a file; for each comes a line of JSON that describes it, then its
+bytes. Native pixels need no library but numpy and are not decoded here.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from node.dicom import frames
+from node.dicom.reading import frames
 from node.errors import InvalidInstance
 
 MEMORY = 2 << 30  # bytes of address space (rule SEC-04)

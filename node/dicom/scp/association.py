@@ -11,15 +11,16 @@ import struct
 import traceback
 
 from node.config import Listen
-from node.dicom import command, negotiation, pdu, statuses
-from node.dicom.books import Peer
-from node.dicom.command import Command
-from node.dicom.committing import QUIET_S, Committing
+from node.dicom import statuses
 from node.dicom.intake import IMPLEMENTATION_UID, Custody
-from node.dicom.line import Page
-from node.dicom.pdu import ProtocolError
-from node.dicom.reception import CHUNK, Reception, Refused
-from node.dicom.wire import MAX_PDU, Silence, Wire
+from node.dicom.scp.books import Peer
+from node.dicom.scp.committing import QUIET_S, Committing
+from node.dicom.scp.line import Page
+from node.dicom.scp.reception import CHUNK, Reception, Refused
+from node.dicom.upper_layer import command, negotiation, pdu
+from node.dicom.upper_layer.command import Command
+from node.dicom.upper_layer.pdu import ProtocolError
+from node.dicom.upper_layer.wire import MAX_PDU, Silence, Wire
 
 _MAX_COMMAND = 16 << 10  # bytes of a command set
 _MAX_DATA = 4 << 20  # bytes of a data set that is no C-STORE's

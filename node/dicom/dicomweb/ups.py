@@ -16,8 +16,8 @@ from pydicom.sequence import Sequence as Items
 from pydicom.sr.codedict import codes
 
 from node.config import WorklistPeer
-from node.dicom.http_peer import CONNECT_S, speaking
-from node.dicom.limits import InstanceFacts
+from node.dicom.dicomweb.http_peer import CONNECT_S, speaking
+from node.dicom.reading.limits import InstanceFacts
 
 JSON = "application/dicom+json"
 CONFLICT = 409

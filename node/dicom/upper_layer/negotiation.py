@@ -19,7 +19,7 @@ from pydicom.uid import (
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification, uid_to_service_class
 
-from node.dicom.pdu import ACCEPTED, NO_ABSTRACT_SYNTAX, NO_TRANSFER_SYNTAX, Proposal
+from node.dicom.upper_layer.pdu import ACCEPTED, NO_ABSTRACT_SYNTAX, NO_TRANSFER_SYNTAX, Proposal
 
 #: The classes whose instances are kept.
 KEPT_CLASSES: tuple[str, ...] = (

@@ -10,7 +10,7 @@ from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from node.dicom.attributes import UNREADABLE, Attributes
+from node.dicom.reading.attributes import UNREADABLE, Attributes
 from node.errors import InvalidInstance
 from node.spine.facts import MR_CLASSES
 

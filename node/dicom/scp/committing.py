@@ -2,16 +2,17 @@
 
 Many peers release the association as soon as the request was accepted, and wait for the report on
 another; some keep it open for the report. So a report is sent here only once the peer has been
-quiet for a moment; `node.dicom.books` hands what was not confirmed here to a job.
+quiet for a moment; `node.dicom.scp.books` hands what was not confirmed here to a job.
 """
 
 from collections import deque
 from typing import NamedTuple
 
-from node.dicom import command, commitment, negotiation, statuses
-from node.dicom.command import Command
+from node.dicom import commitment, statuses
 from node.dicom.commitment import Asked
-from node.dicom.line import Page
+from node.dicom.scp.line import Page
+from node.dicom.upper_layer import command, negotiation
+from node.dicom.upper_layer.command import Command
 from node.errors import InvalidInstance
 
 QUIET_S = 1.0

@@ -1,7 +1,7 @@
 """Decode the pixels of a candidate into a volume.
 
-Compressed pixels are decoded in another process (`node.dicom.decoder`). Native ones are numbers
-already: numpy looks at them in place, after their count was checked, and nothing can crash.
+Compressed pixels are decoded in another process (`decoder`). Native ones are numbers already: numpy
+looks at them in place, after their count was checked, and nothing can crash.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from node.dicom.attributes import Attributes, frame_attributes
-from node.dicom.decoder import Decoder
-from node.dicom.frames import decode
-from node.dicom.header import read_header
+from node.dicom.reading.attributes import Attributes, frame_attributes
+from node.dicom.reading.decoder import Decoder
+from node.dicom.reading.frames import decode
+from node.dicom.reading.header import read_header
 from node.errors import InvalidInstance
 from node.spine.anatomy import Role
 from node.spine.candidates import Candidate

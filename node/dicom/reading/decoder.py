@@ -49,7 +49,7 @@ class Decoder:
     def frames(
         self, path: Path, indices: Sequence[int], shape: tuple[int, int]
     ) -> list[NDArray[Any]]:
-        """Return frames as `node.dicom.frames.decode` does.
+        """Return frames as `node.dicom.reading.frames.decode` does.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class Decoder:
             # The environment may hold this node's secrets; OpenBLAS' threads hold address space.
             inherited = {k: v for k, v in os.environ.items() if not k.startswith("LUMBAR_")}
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "node.dicom.confined"],
+                [sys.executable, "-m", "node.dicom.reading.confined"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # libraries print what a header says
@@ -102,7 +102,8 @@ class Decoder:
             )
             if not _pipes(self._process)[1].readline(_MAX_HEAD):
                 raise Misconfigured(
-                    "the pixel decoder does not start: `python -m node.dicom.confined` says why"
+                    "the pixel decoder does not start: "
+                    "`python -m node.dicom.reading.confined` says why"
                 )
         return self._process
 

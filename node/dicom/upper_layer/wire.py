@@ -11,7 +11,7 @@ import ssl
 import struct
 import time
 
-from node.dicom.pdu import ProtocolError
+from node.dicom.upper_layer.pdu import ProtocolError
 
 #: The largest PDU this node asks for; DCMTK sends no larger ones.
 MAX_PDU = 131_072
@@ -54,7 +54,7 @@ class Wire:
         Raises
         ------
         OSError
-            The peer cannot or may not; `node.dicom.tls.in_words` tells why.
+            The peer cannot or may not; `node.dicom.upper_layer.tls.in_words` tells why.
         """
         secured = context.wrap_socket(
             self._connection, server_side=True, do_handshake_on_connect=False

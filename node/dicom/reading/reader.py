@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from node.dicom.attributes import Attributes, frame_attributes
-from node.dicom.header import read_header, sop_class
-from node.dicom.pixels import load_volume
+from node.dicom.reading.attributes import Attributes, frame_attributes
+from node.dicom.reading.header import read_header, sop_class
+from node.dicom.reading.pixels import load_volume
 from node.spine.facts import FrameFacts, SeriesFacts
 from node.spine.geometry import Plane
 
