@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,10 +12,12 @@ from models.evaluate import evaluate as measure_all
 from models.evaluate import show
 from models.export import export as export_one
 from models.export import split
+from models.phantom_set import write_set
 from models.real import measure_real, show_real
 from models.train import Settings, save
 from models.train import train as train_one
 from node.inference.runtime import MODEL_NAMES, verify
+from node.phantom import StudyOptions
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 console = Console()
@@ -27,10 +29,27 @@ Names = Annotated[list[str] | None, typer.Argument(help="models; all nine when n
 
 
 @app.command()
-def phantom(work: Work, count: int = 600, validation: int = 60, processes: int = 2) -> None:
-    """Make the training and validation studies that do not exist yet."""
-    build(work, "train", count, processes)
-    build(work, "validation", validation, processes)
+def phantom(
+    out: Annotated[Path, typer.Option(help="folder to write, outside git")],
+    n: Annotated[int, typer.Option(help="studies")] = 1000,
+    layout: Annotated[
+        Literal["rsna", "cases"], typer.Option(help="as the RSNA 2024 set, or prepared arrays")
+    ] = "rsna",
+    *,
+    variety: Annotated[
+        Literal["plain", "wide"], typer.Option(help="how much patients and scanners vary")
+    ] = "wide",
+    balanced: Annotated[bool, typer.Option(help="as many of each grade")] = False,
+    first: Annotated[int, typer.Option(help="the first seed")] = 0,
+    processes: int = 2,
+) -> None:
+    """Make the phantom studies that do not exist yet."""
+    if layout == "rsna":
+        options = StudyOptions(variety=variety, balanced=balanced)
+        write_set(out, options, first=first, count=n, processes=processes)
+        return
+    build(out, "train", n, processes)
+    build(out, "validation", max(1, n // 20), processes)
 
 
 @app.command()
@@ -48,7 +67,8 @@ def train(
         part: sorted((work / "cases" / part).glob("[0-9]*.npz")) for part in ("train", "validation")
     }
     if not files["train"]:
-        console.print(f"no studies in {work}/cases: run `python -m models phantom --work {work}`")
+        make = f"python -m models phantom --out {work} --layout cases"
+        console.print(f"no studies in {work}/cases: run `{make}`")
         raise typer.Exit(2)
     for name in names or MODEL_NAMES:
         settings = Settings(minutes=minutes, steps=steps, threads=threads)

@@ -81,19 +81,19 @@ class Identity:
         names: tuple[Vendor, ...] = ("siemens", "ge", "philips")
         return self.options.vendor or names[int(self._rng(1).choice(3, p=(0.45, 0.3, 0.25)))]
 
-    def series_uid(self, role: Role) -> str:
-        """SeriesInstanceUID of a role."""
-        return self._uid("series", role)
+    def series_uid(self, role: Role, copy: int) -> str:
+        """SeriesInstanceUID of a role's first (0) or a further series."""
+        return self._uid("series", role, *_further(copy))
 
-    def instance_uid(self, role: Role, k: int) -> str:
+    def instance_uid(self, role: Role, copy: int, k: int) -> str:
         """SOPInstanceUID of the k-th slice, in the order of `node.phantom.protocol.Scan`."""
-        return self._uid("instance", role, k)
+        return self._uid("instance", role, k, *_further(copy))
 
-    def frame_uid(self, role: Role) -> str:
+    def frame_uid(self, role: Role, copy: int) -> str:
         """FrameOfReferenceUID: one for the study, or, as after anonymisation, one for a series."""
         same = self.options.same_frame_of_reference
         same = bool(self._rng(2).random() < 0.6) if same is None else same
-        return self._uid("frame") if same else self._uid("frame", role)
+        return self._uid("frame") if same else self._uid("frame", role, *_further(copy))
 
     @property
     def has_spacing(self) -> bool:
@@ -101,9 +101,9 @@ class Identity:
         given = self.options.spacing_attributes
         return bool(self._rng(3).random() < 0.85) if given is None else given
 
-    def description(self, scan: Scan) -> str:
+    def description(self, scan: Scan, copy: int) -> str:
         """SeriesDescription: telling, blank or misleading."""
-        rng = self._rng(10 + list(Role).index(scan.role))
+        rng = self._rng(10 + 10 * copy + list(Role).index(scan.role))
         kind = self.options.descriptions
         if kind is None:
             kind = ("plain", "blank", "misleading")[int(rng.choice(3, p=(0.7, 0.2, 0.1)))]
@@ -116,13 +116,14 @@ class Identity:
     def _uid(self, *parts: object) -> str:
         o = self.options
         wishes = (o.balanced, sorted(o.severities.items()), o.stir, o.axial, o.coverage)
-        return derived_uid("lumbar-node phantom 1", self.seed, wishes, *parts)
+        made = "lumbar-node phantom 1" if o.variety == "plain" else "lumbar-node phantom 2"
+        return derived_uid(made, self.seed, wishes, *parts)
 
     def _rng(self, k: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, 1000 + k])
 
 
-def build_datasets(identity: Identity, volume: Volume, scan: Scan) -> list[Dataset]:
+def build_datasets(identity: Identity, volume: Volume, scan: Scan, copy: int = 0) -> list[Dataset]:
     """Return one data set a slice, in the volume's order.
 
     Parameters
@@ -132,18 +133,28 @@ def build_datasets(identity: Identity, volume: Volume, scan: Scan) -> list[Datas
         The images.
     scan : Scan
         How they were made.
+    copy : int
+        Which series of its role it is, from 0.
     """
     count = len(volume.slices)
     numbers = range(count, 0, -1) if scan.reversed_numbers else range(1, count + 1)
     return [
-        _dataset(identity, volume, scan, s, n) for s, n in zip(volume.slices, numbers, strict=True)
+        _dataset(identity, volume, (scan, copy), s, n)
+        for s, n in zip(volume.slices, numbers, strict=True)
     ]
 
 
-def _dataset(identity: Identity, volume: Volume, scan: Scan, image: Slice, number: int) -> Dataset:
+def _further(copy: int) -> tuple[int, ...]:
+    return (copy,) if copy else ()
+
+
+def _dataset(
+    identity: Identity, volume: Volume, scanned: tuple[Scan, int], image: Slice, number: int
+) -> Dataset:
+    scan, copy = scanned
     ds = Dataset()
     _patient_and_study(ds, identity)
-    _series(ds, identity, volume, scan)
+    _series(ds, identity, volume, scan, copy)
     _acquisition(ds, identity, scan)
     _plane(ds, image, number)
     _pixels(ds, image)
@@ -175,15 +186,15 @@ def _patient_and_study(ds: Dataset, identity: Identity) -> None:
     ds.ReferringPhysicianName = ""
 
 
-def _series(ds: Dataset, identity: Identity, volume: Volume, scan: Scan) -> None:
-    order = list(Role).index(scan.role)
+def _series(ds: Dataset, identity: Identity, volume: Volume, scan: Scan, copy: int) -> None:
+    order = list(Role).index(scan.role) + copy
     maker, model = _MAKER[identity.vendor]
     ds.Modality = "MR"
     ds.SeriesInstanceUID = volume.series_uid
     ds.SeriesNumber = order + 2
     ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = "20240601"
     ds.SeriesTime = ds.ContentTime = ds.AcquisitionTime = f"09{5 * order + 5:02d}00"
-    ds.SeriesDescription = identity.description(scan)
+    ds.SeriesDescription = identity.description(scan, copy)
     ds.BodyPartExamined = "LSPINE"
     ds.PatientPosition = "HFS"
     ds.FrameOfReferenceUID = volume.frame_of_reference_uid

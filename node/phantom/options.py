@@ -8,6 +8,7 @@ from node.spine.anatomy import FindingKey, Role
 
 Vendor = Literal["siemens", "ge", "philips"]
 Descriptions = Literal["plain", "blank", "misleading"]
+Variety = Literal["plain", "wide"]
 Coverage = Literal["full", "sacrum_cut", "off_centre", "small_field"]
 
 
@@ -17,6 +18,9 @@ class StudyOptions:
 
     Attributes
     ----------
+    variety : "plain" or "wide"
+        ``plain`` is the phantom the shipped models were trained on; ``wide`` varies patients and
+        scanners as far as real ones vary, and makes second axial series.
     balanced : bool
         As many of each grade instead of real prevalence (for training).
     severities : mapping of FindingKey to float
@@ -40,6 +44,7 @@ class StudyOptions:
     transfer_syntax : "explicit" or "rle"
     """
 
+    variety: Variety = "plain"
     balanced: bool = False
     severities: Mapping[FindingKey, float] = field(default_factory=dict)
     roles: tuple[Role, ...] = tuple(Role)

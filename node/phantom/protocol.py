@@ -93,8 +93,8 @@ def draw_pose(rng: np.random.Generator) -> Pose:
 
 def draw_scans(
     rng: np.random.Generator, patient: Patient, pose: Pose, options: StudyOptions
-) -> dict[Role, Scan]:
-    """Draw the study's series."""
+) -> tuple[Scan, ...]:
+    """Draw the study's series, in the order of their roles."""
     strong = rng.random() < 0.5
     stir = options.stir if options.stir is not None else bool(rng.random() < 0.15)
     direction = _sagittal_axes(rng, pose)
@@ -102,7 +102,7 @@ def draw_scans(
     back = bool(rng.random() < 0.36) if back is None else back
     feet_first = options.reversed_axial
     feet_first = bool(rng.random() < 0.12) if feet_first is None else feet_first
-    scans = {}
+    scans = []
     for role in Role:
         # Every role draws its numbers whether it is wanted or not: the others stay the same.
         own = np.random.default_rng(rng.integers(2**63))
@@ -114,7 +114,7 @@ def draw_scans(
         else:
             planes, pitch = _sagittal_planes(own, patient, pose, direction, options)
             resolution = float(own.uniform(0.75, 1.05))
-        scans[role] = Scan(
+        scan = Scan(
             role=role,
             weighting=draw_weighting(own, role, stir=stir and role is Role.SAGITTAL_T2),
             planes=planes,
@@ -127,7 +127,8 @@ def draw_scans(
             gamma=float(own.normal(1.0, 0.06)),
             reversed_numbers=feet_first if role is Role.AXIAL_T2 else back,
         )
-    return scans
+        scans.append(scan)
+    return tuple(scans)
 
 
 def draw_weighting(rng: np.random.Generator, role: Role, *, stir: bool) -> Weighting:

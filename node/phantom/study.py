@@ -52,6 +52,15 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
+class Series:
+    """One series: how it was scanned, its images, and which of its role it is (from 0)."""
+
+    scan: Scan
+    volume: Volume
+    copy: int
+
+
+@dataclass(frozen=True, eq=False)
 class PhantomStudy:
     """A synthetic study with known findings.
 
@@ -59,32 +68,36 @@ class PhantomStudy:
     ----------
     seed : int
     study_uid : str
-    volumes : dict of Role to Volume
+    series : tuple of Series
     truth : dict of FindingKey to Truth
         Always all 25.
     levels_mm : dict of Level to (x, y, z)
         Centres of the discs, LPS, mm.
-    patient, pose, scans
+    patient, pose, options
         How it was made.
     """
 
     seed: int
     study_uid: str
-    volumes: dict[Role, Volume]
+    series: tuple[Series, ...]
     truth: dict[FindingKey, Truth]
     levels_mm: dict[Level, Point]
     patient: Patient
     pose: Pose
-    scans: dict[Role, Scan]
     options: StudyOptions
+
+    @property
+    def volumes(self) -> dict[Role, Volume]:
+        """The first series of each role."""
+        return {s.scan.role: s.volume for s in self.series if s.copy == 0}
 
     def datasets(self) -> list[Dataset]:
         """Return the study as complete DICOM data sets, series by series, slices in order."""
         identity = Identity(self.seed, self.options)
         return [
             ds
-            for role, volume in self.volumes.items()
-            for ds in build_datasets(identity, volume, self.scans[role])
+            for series in self.series
+            for ds in build_datasets(identity, series.volume, series.scan, series.copy)
         ]
 
     def write(self, folder: Path) -> list[Path]:
@@ -132,24 +145,25 @@ def make_study(seed: int, *, options: StudyOptions | None = None) -> PhantomStud
         patient.curve, pose, column=column, trunk=trunk, marks=marks, wobble=Wobble(draws[7])
     )
     identity = Identity(seed, options)
-    volumes = {}
-    for role, scan in scans.items():
-        rng = np.random.default_rng([seed, 100 + list(Role).index(role)])
+    series = []
+    for k, scan in enumerate(scans):
+        copy = sum(s.role is scan.role for s in scans[:k])
+        rng = np.random.default_rng([seed, 100 + 10 * copy + list(Role).index(scan.role)])
         images = scanner.scan(scan, list(channels).index(scan.weighting), rng)
-        volumes[role] = _volume(identity, scan, images)
+        series.append(Series(scan, _volume(identity, scan, images, copy), copy))
     truth = {
         key: Truth(grade(value), value, _point(pose.to_lps(patient.point(*key))))
         for key, value in severities.items()
     }
     levels = {lv: _point(pose.to_lps(patient.disc_centre(lv))) for lv in LEVELS}
     return PhantomStudy(
-        seed, identity.study_uid, volumes, truth, levels, patient, pose, scans, options
+        seed, identity.study_uid, tuple(series), truth, levels, patient, pose, options
     )
 
 
-def _channels(scans: dict[Role, Scan]) -> dict[Weighting, None]:
+def _channels(scans: tuple[Scan, ...]) -> dict[Weighting, None]:
     """Return the distinct weightings, in order."""
-    return dict.fromkeys(scan.weighting for scan in scans.values())
+    return dict.fromkeys(scan.weighting for scan in scans)
 
 
 def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Canvas:
@@ -200,12 +214,13 @@ def _paint_trunk(
     return canvas, paint_trunk(canvas, patient, grains, rng)
 
 
-def _volume(identity: Identity, scan: Scan, images: list[Array]) -> Volume:
+def _volume(identity: Identity, scan: Scan, images: list[Array], copy: int) -> Volume:
     slices = [
-        Slice(plane, image.astype(np.float32), identity.instance_uid(scan.role, k))
+        Slice(plane, image.astype(np.float32), identity.instance_uid(scan.role, copy, k))
         for k, (plane, image) in enumerate(zip(scan.planes, images, strict=True))
     ]
-    return ordered(scan.role, identity.series_uid(scan.role), identity.frame_uid(scan.role), slices)
+    uids = identity.series_uid(scan.role, copy), identity.frame_uid(scan.role, copy)
+    return ordered(scan.role, *uids, slices)
 
 
 def _point(p: np.ndarray) -> Point:
