@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.orthanc_server import OrthancServer
+from tests.postgres_server import PostgresServer
 from tests.waiting import free_port as find_free_port
 
 if TYPE_CHECKING:
     from node.phantom import PhantomStudy
+
+# A machine that is busy with other things is no fault of a test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture
@@ -25,6 +31,22 @@ def orthanc(tmp_path: Path) -> Iterator[OrthancServer]:
     """A running Orthanc without plugins, empty, on free ports."""
     with OrthancServer(tmp_path / "orthanc") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL for all tests of a session; each takes a database of its own."""
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a SQLite file, and one in PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/database.sqlite"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.database()
 
 
 @pytest.fixture(scope="session")

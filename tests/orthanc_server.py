@@ -12,16 +12,14 @@ which makes it twenty times slower, so that is always set.
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import requests
 
-from tests.waiting import free_port, wait_for
+from tests.waiting import answers, free_port, wait_for
 
 ORTHANC = Path("/usr/sbin/Orthanc")
 PLUGINS = Path("/usr/share/orthanc/plugins")
@@ -99,12 +97,7 @@ class OrthancServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -190,8 +183,7 @@ class OrthancServer:
             self.get("/system")
         except requests.RequestException:
             return False
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.dicom_port)) == 0
+        return answers(self.dicom_port)
 
 
 class WatchedOrthanc(OrthancServer):

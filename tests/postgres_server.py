@@ -1,5 +1,6 @@
 """A real PostgreSQL (Debian package ``postgresql``) as a plain process on loopback, for tests."""
 
+import itertools
 import os
 import pwd
 import shutil
@@ -7,7 +8,6 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
@@ -29,50 +29,54 @@ class PostgresServer:
         self._folder = folder
         self._port = free_port()
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        self._place = ("-h", "127.0.0.1", "-p", str(self._port))
+        self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"postgresql+psycopg://{self._user}@127.0.0.1:{self._port}/postgres"
+        self.url = self._url("postgres")
 
     def __enter__(self) -> Self:
-        binaries = _BINARIES[-1]
         temporary = Path(tempfile.gettempdir())
         for parent in (self._folder, *self._folder.parents):
             # pytest keeps its folders to their owner; the database's user has to pass.
             if temporary in parent.parents:
                 parent.chmod(0o755)
         shutil.chown(self._folder, self._user)
-        data = self._folder / "data"
-        user = self._user
-        made = subprocess.run(
-            [binaries / "initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync"],
-            check=False,
-            capture_output=True,
-            text=True,
-            user=user,
-            cwd=self._folder,
-        )
-        assert made.returncode == 0, made.stderr
-        options = ["-p", str(self._port), "-k", str(self._folder), "-h", "127.0.0.1"]
+        data, user = self._folder / "data", self._user
+        self._tool("initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync", user=user)
+        # -F: what is in it need not outlive a power cut of this machine.
+        options = [*self._place, "-F", "-D", data, "-k", self._folder]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [binaries / "postgres", "-D", data, *options],
+                [_BINARIES[-1] / "postgres", *options],
                 stdout=log,
                 stderr=log,
                 user=user,
                 cwd=self._folder,
             )
-        ready = [str(binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)]
+        ready = [_BINARIES[-1] / "pg_isready", *self._place]
         wait_for(
             lambda: subprocess.run(ready, check=False, capture_output=True).returncode == 0,
             what="PostgreSQL",
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # fast shutdown: does not wait for clients
             self._process.wait(timeout=30)
+
+    def database(self) -> str:
+        """Create an empty database and return its URL."""
+        name = f"test{next(self._numbers)}"
+        self._tool("createdb", *self._place, "-U", self._user, name)
+        return self._url(name)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql+psycopg://{self._user}@127.0.0.1:{self._port}/{database}"
+
+    def _tool(self, name: str, *arguments: object, user: str | None = None) -> None:
+        command = [str(_BINARIES[-1] / name), *map(str, arguments)]
+        made = subprocess.run(
+            command, check=False, capture_output=True, text=True, user=user, cwd=self._folder
+        )
+        assert made.returncode == 0, made.stderr

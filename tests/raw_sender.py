@@ -7,7 +7,6 @@ PS3.7 annex E.
 import socket
 import struct
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 MR, ENHANCED_MR, ECHO = (
@@ -89,12 +88,7 @@ class RawSender:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.socket.close()
 
     def associate(self, *contexts: tuple[int, str, str]) -> None:

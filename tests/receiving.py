@@ -1,7 +1,6 @@
 """A listener with its archive and index in one folder, and raw DICOM senders, for tests."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from node.dicom.scp.listener import Listener
 from node.storage.archive import Archive
 from node.storage.index import Index
 from node.storage.quarantine import Quarantine
-from tests.waiting import free_port, wait_for
+from tests.waiting import answers, free_port, wait_for
 
 #: Without TCP_NODELAY Debian's DCMTK waits 40 ms for each answer.
 DCMTK_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
@@ -103,12 +102,6 @@ def listening_process(root: Path) -> Iterator[tuple["subprocess.Popen[bytes]", i
     finally:
         process.kill()
         process.wait(timeout=20)
-
-
-def answers(port: int) -> bool:
-    """Tell whether something listens on a loopback port."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def dataset(part10: bytes) -> bytes:

@@ -1,7 +1,6 @@
 """An ASGI application on a loopback port, as a context manager."""
 
 import threading
-from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
@@ -32,11 +31,6 @@ class Served:
         wait_for(lambda: self._server.started, what="the application")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=20)

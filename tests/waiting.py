@@ -1,4 +1,4 @@
-"""Free ports and waiting with a deadline, for every tier of tests."""
+"""Ports, and waiting with a deadline, for every tier of tests."""
 
 import socket
 import time
@@ -13,6 +13,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Tell whether something listens on a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_for(

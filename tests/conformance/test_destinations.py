@@ -27,9 +27,9 @@ from node.exchange.delivery import deliver
 from node.results import read_report
 from tests.conformance.cases import Case, saved
 from tests.orthanc_server import OrthancServer
-from tests.receiving import DCMTK_ENVIRONMENT, answers
+from tests.receiving import DCMTK_ENVIRONMENT
 from tests.results_study import small_study
-from tests.waiting import free_port, wait_for
+from tests.waiting import answers, free_port, wait_for
 
 CAPTURE, OVERLAY = "SecondaryCaptureImageStorage", "GrayscaleSoftcopyPresentationStateStorage"
 KEYS, PDF = "KeyObjectSelectionDocumentStorage", "EncapsulatedPDFStorage"

@@ -14,7 +14,6 @@ from node.errors import InvalidInstance
 from node.spine.instances import InstanceRow, StoredFile
 from node.storage.index import Index
 from tests.builders import uid
-from tests.postgres_server import PostgresServer
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -50,25 +49,10 @@ WAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL that runs for these tests."""
-    with PostgresServer(tmp_path_factory.mktemp("postgresql")) as server:
-        yield server.url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
-    """An empty index, in a SQLite file and in PostgreSQL."""
-    url = f"sqlite:///{tmp_path}/index.sqlite"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql")
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        engine.dispose()
-    made = Index(url)
+@pytest.fixture
+def index(database_url: str) -> Iterator[Index]:
+    """An empty index."""
+    made = Index(database_url)
     yield made
     made.close()
 

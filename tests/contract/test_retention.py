@@ -14,26 +14,17 @@ from node.spine.instances import InstanceRow
 from node.storage.archive import Archive
 from node.storage.index import Index
 from tests.builders import uid
-from tests.postgres_server import PostgresServer
 
 NOW = datetime.now(UTC)
 STUDY = uid("study", "retention")
 SOURCE = "SCANNER"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def index(
-    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Index]:
-    if request.param == "sqlite":
-        index = Index(f"sqlite:///{tmp_path}/index.sqlite")
-        yield index
-        index.close()
-        return
-    with PostgresServer(tmp_path_factory.mktemp("postgresql")) as server:
-        index = Index(server.url)
-        yield index
-        index.close()
+@pytest.fixture
+def index(database_url: str) -> Iterator[Index]:
+    index = Index(database_url)
+    yield index
+    index.close()
 
 
 @pytest.fixture

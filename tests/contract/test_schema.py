@@ -14,23 +14,16 @@ from node.errors import Misconfigured
 from node.storage.engine import engine_of
 from node.storage.schema import REVISION, migrate, revision_of
 from node.storage.tables import metadata
-from tests.postgres_server import PostgresServer
 
 VERSIONS = Path(__file__).parents[2] / "node" / "storage" / "migrations" / "versions"
 REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("0*.py"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(
-    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
-    if request.param == "sqlite":
-        yield engine_of(f"sqlite:///{tmp_path}/index.sqlite")
-        return
-    with PostgresServer(tmp_path_factory.mktemp("postgresql")) as server:
-        engine = engine_of(server.url)
-        yield engine
-        engine.dispose()
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = engine_of(database_url)
+    yield engine
+    engine.dispose()
 
 
 def test_the_history_ends_in_the_tables_of_the_code(engine: Engine) -> None:

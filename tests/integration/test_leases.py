@@ -13,7 +13,6 @@ import pytest
 
 from node.jobs import Desk
 from node.storage.leases import Leases
-from tests.postgres_server import PostgresServer
 from tests.waiting import wait_for
 
 JOBS = [f"job-{n}" for n in range(4)]
@@ -46,17 +45,6 @@ WORKER = textwrap.dedent(
 )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(
-    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/jobs.sqlite"
-        return
-    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
-        yield server.url
-
-
 class Workers:
     """Workers as processes of their own, and what they wrote down."""
 
@@ -84,15 +72,15 @@ class Workers:
 
 
 @pytest.fixture
-def workers(url: str, tmp_path: Path) -> Iterator[Workers]:
-    workers = Workers(url, tmp_path / "trace")
+def workers(database_url: str, tmp_path: Path) -> Iterator[Workers]:
+    workers = Workers(database_url, tmp_path / "trace")
     yield workers
     workers.end()
 
 
 @pytest.fixture
-def desk(url: str) -> Iterator[Desk]:
-    desk = Desk(url)
+def desk(database_url: str) -> Iterator[Desk]:
+    desk = Desk(database_url)
     for job in JOBS:
         desk.enqueue("study", job, job)
     yield desk
@@ -132,9 +120,13 @@ def test_a_frozen_worker_that_wakes_up_changes_nothing(desk: Desk, workers: Work
     assert workers.seen("victim", "ended") == []
 
 
-def test_a_silent_worker_is_dead_after_the_limit(url: str) -> None:
+def test_a_silent_worker_is_dead_after_the_limit(database_url: str) -> None:
     """Only the database's clock counts, and a released lease is gone at once."""
-    own, other, slow = Leases(url, 60.0), Leases(url, 60.0), Leases(url, 1e-9)
+    own, other, slow = (
+        Leases(database_url, 60.0),
+        Leases(database_url, 60.0),
+        Leases(database_url, 1e-9),
+    )
     own.renew()
     other.renew()
     assert {own.worker, other.worker} <= own.living() | other.living()
@@ -144,11 +136,11 @@ def test_a_silent_worker_is_dead_after_the_limit(url: str) -> None:
     other.release()
 
 
-def test_a_worker_of_this_host_without_a_process_is_dead_at_once(url: str) -> None:
+def test_a_worker_of_this_host_without_a_process_is_dead_at_once(database_url: str) -> None:
     """After a restart nothing waits for the lease of the process before."""
-    script = f"from node.storage.leases import Leases; Leases({url!r}, 60.0).renew()"
+    script = f"from node.storage.leases import Leases; Leases({database_url!r}, 60.0).renew()"
     subprocess.run([sys.executable, "-c", script], check=True, env=os.environ)
-    own = Leases(url, 60.0)
+    own = Leases(database_url, 60.0)
     own.renew()
 
     assert own.living() == {own.worker}

@@ -339,7 +339,8 @@ def test_the_same_image_twice_counts_once(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=6)), max_size=5))
 def test_damaged_bytes_never_crash(tmp_path: Path, damage: list[tuple[int, bytes]]) -> None:

@@ -13,8 +13,8 @@ from node.dicom import sender
 from node.errors import DestinationUnavailable, Misconfigured
 from tests.builders import mr_image
 from tests.certificates import Authority, Certificate
-from tests.receiving import DCMTK_ENVIRONMENT, answers
-from tests.waiting import free_port, wait_for
+from tests.receiving import DCMTK_ENVIRONMENT
+from tests.waiting import answers, free_port, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ def centre_of_mass(image: Image) -> tuple[float, float]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(planes(most_tilt=0.5), st.floats(-12, 12), st.floats(-12, 12), st.floats(0.4, 2.5))
 def test_a_blob_lands_where_its_millimetres_are(
     plane: Plane, across: float, down: float, spacing: float

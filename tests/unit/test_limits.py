@@ -270,7 +270,7 @@ def test_checking_an_image_is_fast() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 400))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_end_in_facts_or_a_refusal(noise: bytes, at: int) -> None:
     """Whatever is written over an image, nothing but `InvalidInstance` comes out."""
     data = bytearray(part10(mr_image(size=8)))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
@@ -52,7 +52,7 @@ def read_back(
 
 
 @given(findings())
-@rules(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@rules(max_examples=12)
 def test_a_report_read_back_is_what_was_written(found: StudyFindings) -> None:
     """All 25, in order: grade, probabilities to a tenth of a percent, slice and point, reason."""
     back = read_back(found)

@@ -70,7 +70,7 @@ def test_frames_of_a_candidate_have_planes_and_one_place_each() -> None:
     assert np.diff(np.sort(positions)).min() > 4
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.randoms(use_true_random=False))
 def test_the_choice_does_not_depend_on_any_order(random: Any) -> None:
     """Series and files in any order give the same images, scores and reasons."""
@@ -133,7 +133,7 @@ _series = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_series, max_size=4))
 def test_rubbish_gives_a_choice_or_one_line(study: list[SeriesFacts]) -> None:
     """Whatever the headers say, there is a choice or one readable line, never another error."""

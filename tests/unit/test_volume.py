@@ -42,7 +42,7 @@ def image(cosines: tuple[Any, Any], centre: Any, name: str) -> Slice:
     return Slice(plane, anatomy(points[..., 0], points[..., 1], points[..., 2]), name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(SAGITTAL), st.permutations(range(9)))
 def test_sagittal_slices_run_from_right_to_left(cosines: Any, order: list[int]) -> None:
     """Any file order and any mirrored orientation give the same slices in the same order."""
@@ -53,7 +53,7 @@ def test_sagittal_slices_run_from_right_to_left(cosines: Any, order: list[int]) 
     assert (np.diff(volume.positions()) > 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(AXIAL), st.permutations(range(9)))
 def test_axial_slices_run_from_head_to_foot(cosines: Any, order: list[int]) -> None:
     """The same for axial slices, whose order is by falling z."""
