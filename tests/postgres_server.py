@@ -44,16 +44,16 @@ class PostgresServer:
         data, user = self._folder / "data", self._user
         self._tool("initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync", user=user)
         # -F: what is in it need not outlive a power cut of this machine.
-        options = [*self._place, "-F", "-D", data, "-k", self._folder]
+        options = [*self._place, "-F", "-D", str(data), "-k", str(self._folder)]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [_BINARIES[-1] / "postgres", *options],
+                [str(_BINARIES[-1] / "postgres"), *options],
                 stdout=log,
                 stderr=log,
                 user=user,
                 cwd=self._folder,
             )
-        ready = [_BINARIES[-1] / "pg_isready", *self._place]
+        ready = [str(_BINARIES[-1] / "pg_isready"), *self._place]
         wait_for(
             lambda: subprocess.run(ready, check=False, capture_output=True).returncode == 0,
             what="PostgreSQL",
