@@ -25,8 +25,8 @@ from node.jobs import Desk, Queue, Worker
 from node.received import Received
 from node.retention import Retention
 from node.shown import Shown
-from node.storage.archive import Archive
 from node.storage.index import Index, StudyRow
+from node.storage.opening import open_archive
 from node.storage.quarantine import Quarantine
 from node.study import StudyStory
 from node.trust.audit import Trail
@@ -49,7 +49,7 @@ class Node(Shown):
         config.data_dir.mkdir(parents=True, exist_ok=True)
         super().__init__(
             config,
-            Archive(config.data_dir / "archive", config.listen.min_free_mb),
+            open_archive(config),
             Index(config.index_url, self._changed),
         )
         self.desk = Desk(config.jobs_url)
@@ -214,7 +214,7 @@ class Node(Shown):
         story = StudyStory(
             store=ModelStore(self.config.models_dir, work.provider, work.threads),
             settings=self.config.report,
-            files_of=lambda hashes: [self.archive.path(h) for h in hashes],
+            files_of=self.archive.paths,
             folder_of=self.results_folder,
             earlier_of=self._earlier_of,
             note=self.watcher.note,

@@ -5,6 +5,7 @@
     LumbarError
     ├── RetryLater             wait and try the same thing again
     │   ├── DestinationUnavailable   a PACS does not answer, or says "out of resources"
+    │   ├── StoreUnavailable         the object store does not answer, or refuses
     │   └── DiskFull                 below the watermark: refuse now, accept when space is back
     ├── Rejected               this input gets no result, however often it is tried
     │   ├── InvalidInstance          one file: not DICOM, truncated, hostile, undecodable
@@ -29,6 +30,10 @@ class RetryLater(LumbarError):  # noqa: N818 - the name says what happens next
 
 class DestinationUnavailable(RetryLater):
     """A destination did not answer or has no resources now."""
+
+
+class StoreUnavailable(RetryLater):
+    """The object store does not answer, or refuses."""
 
 
 class DiskFull(RetryLater):

@@ -58,6 +58,8 @@ def listening(
     tls: Tls | None = None,
     note: Note = lambda *_: None,
     commitments: Commitments | None = None,
+    *,
+    archive: Archive | None = None,
     **settings: Any,
 ) -> Iterator[Node]:
     """Run a listener on a free port; keyword arguments are settings of `config.Listen`.
@@ -65,7 +67,7 @@ def listening(
     Its acceptor runs in this process unless ``processes`` says otherwise.
     """
     options = Listen(**{"port": free_port(), "min_free_mb": 10, "processes": 0, **settings})
-    archive = Archive(root / "archive", options.min_free_mb)
+    archive = archive or Archive(root / "archive", options.min_free_mb)
     index = Index(f"sqlite:///{root}/index.sqlite")
     index.rebuild(archive.iterate(), read_row)  # as a node does when it starts
     quarantine = Quarantine(root / "quarantine", 64)

@@ -14,6 +14,7 @@ FILES = sorted((ROOT / "node").rglob("*.py"))
 # Where a third-party package may be imported. What is not listed may be imported anywhere.
 HOMES = {
     "dbos": {"jobs.py"},
+    "obstore": {"storage/store.py"},
     "onnxruntime": {"inference/runtime.py"},
     "highdicom": {"results"},
     "pynetdicom": {"dicom", "bench/plain.py"},

@@ -9,6 +9,7 @@ from node.config.loading import PREFIX, Config, load
 from node.config.receiving import Complete, Listen, Source, source_of
 from node.config.running import Retention, Web, Work
 from node.config.sending import Deliver, Destination, OrthancPeer, Report
+from node.config.storing import Storage
 from node.config.trust import Audit, Quarantine, Tls
 from node.config.web_peers import DicomwebPeer, WebPeer, WorklistPeer
 
@@ -26,6 +27,7 @@ __all__ = [
     "Report",
     "Retention",
     "Source",
+    "Storage",
     "Tls",
     "Web",
     "WebPeer",

@@ -18,6 +18,7 @@ from pydantic_settings import (
 from node.config.receiving import Complete, Listen, Source
 from node.config.running import Retention, Web, Work
 from node.config.sending import Deliver, Destination, OrthancPeer, Report
+from node.config.storing import Storage
 from node.config.trust import Audit, Quarantine, Tls
 from node.config.web_peers import DicomwebPeer, WebPeer, WorklistPeer
 from node.errors import Misconfigured
@@ -39,6 +40,7 @@ class Config(BaseSettings):
     data_dir: Path = Path("var")
     models_dir: Path = Path(__file__).resolve().parents[2] / "models" / "artifacts"
     database_url: str = ""
+    storage: Storage = Storage()
     listen: Listen = Listen()
     complete: Complete = Complete()
     sources: tuple[Source, ...] = ()

@@ -10,7 +10,7 @@ from node.dicom import statuses
 from node.dicom.intake import IncomingFile, Intake
 from node.dicom.reading.limits import ClassMismatch, SyntaxNotSupported, announced
 from node.dicom.upper_layer.negotiation import KEPT_CLASSES
-from node.errors import DiskFull, InvalidInstance, LumbarError
+from node.errors import InvalidInstance, LumbarError, RetryLater
 from node.spine.instances import InstanceRow
 
 log = structlog.get_logger()
@@ -137,7 +137,7 @@ class Arrival:
 
 
 def _failure(error: Exception) -> tuple[int, str]:
-    if isinstance(error, DiskFull):
+    if isinstance(error, RetryLater):
         return statuses.OUT_OF_RESOURCES, str(error)
     if isinstance(error, OSError):
         return statuses.OUT_OF_RESOURCES, f"the archive's disk does not work: {error.strerror}"

@@ -45,7 +45,7 @@ class IncomingFile(Protocol):
         """Append bytes; raise `DiskFull` before the disk is full."""
 
     def commit(self) -> StoredFile:
-        """Make the file durable at its address."""
+        """Make the file durable at its address; raise `RetryLater` when that cannot be done now."""
 
     def discard(self) -> None:
         """Delete it unless it is committed."""

@@ -89,6 +89,10 @@ class Archive:
             raise ValueError("an address in the archive is 64 lower-case hexadecimal digits")
         return self._objects / sha256[:2] / f"{sha256}.dcm"
 
+    def paths(self, hashes: Iterable[str]) -> list[Path]:
+        """Return where files are."""
+        return [self.path(sha256) for sha256 in hashes]
+
     def iterate(self) -> Iterator[StoredFile]:
         """Yield every stored file, oldest first."""
         found = [(path.stat(), path) for path in self._objects.glob("??/*.dcm")]

@@ -109,6 +109,7 @@ def _secrets(config: Config) -> Iterator[tuple[str, Path]]:
     """Yield each file that only the node should read, by its setting."""
     yield from _given("tls.key_file", config.tls.key_file)
     yield from _given("web.token_file", config.web.token_file)
+    yield from _given("storage.credentials_file", config.storage.credentials_file)
     for orthanc in config.orthanc:
         yield from _given(f"{orthanc.name}: password_file", orthanc.password_file)
     for archive in (*config.dicomweb, *config.worklist):

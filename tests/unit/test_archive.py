@@ -1,7 +1,6 @@
 """Files by their hash: one for the same contents, whole or not there, and never a full disk."""
 
 import errno
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -17,23 +16,6 @@ def leftovers(root: Path) -> list[Path]:
     return list((root / "incoming").iterdir())
 
 
-def test_a_stored_file_is_found_by_its_hash(tmp_path: Path) -> None:
-    """What is put is at the path of its SHA-256, byte for byte."""
-    archive = Archive(tmp_path, 0)
-    stored = archive.put(b"contents")
-    assert stored.sha256 == hashlib.sha256(b"contents").hexdigest()
-    assert stored.path == archive.path(stored.sha256)
-    assert stored.path.read_bytes() == b"contents"
-    assert stored.bytes == 8
-    assert leftovers(tmp_path) == []
-
-
-def test_pieces_make_the_same_file_as_the_whole(tmp_path: Path) -> None:
-    """A file given in pieces has the address of its joined contents."""
-    archive = Archive(tmp_path, 0)
-    assert archive.put(iter([b"con", b"", b"tents"])).sha256 == archive.put(b"contents").sha256
-
-
 def test_the_same_contents_twice_are_one_file(tmp_path: Path) -> None:
     """Storing again changes nothing, not even when it was first stored."""
     archive = Archive(tmp_path, 0)
@@ -41,24 +23,6 @@ def test_the_same_contents_twice_are_one_file(tmp_path: Path) -> None:
     assert first == second
     assert list(archive.iterate()) == [first]
     assert leftovers(tmp_path) == []
-
-
-def test_a_damaged_copy_is_replaced(tmp_path: Path) -> None:
-    """A stored file that has lost bytes is healed when its contents come again."""
-    archive = Archive(tmp_path, 0)
-    stored = archive.put(b"contents")
-    stored.path.write_bytes(b"con")
-    assert archive.put(b"contents").path.read_bytes() == b"contents"
-
-
-def test_a_copy_with_other_contents_is_replaced(tmp_path: Path) -> None:
-    """What a power cut left has the right size and the wrong bytes: only its hash tells."""
-    archive = Archive(tmp_path, 0)
-    stored = archive.put(b"contents")
-    stored.path.write_bytes(b"\0" * 8)
-    assert not archive.holds(stored.sha256)
-    assert archive.put(b"contents").path.read_bytes() == b"contents"
-    assert archive.holds(stored.sha256)
 
 
 def test_contents_that_could_not_be_flushed_are_not_kept(
@@ -101,29 +65,6 @@ def test_space_that_runs_out_half_way_leaves_nothing(
     assert leftovers(tmp_path) == []
 
 
-def test_an_error_of_the_giver_leaves_nothing(tmp_path: Path) -> None:
-    """When the pieces stop with an error, the part that was written goes too."""
-
-    def break_off() -> None:
-        raise RuntimeError("the sender broke off")
-
-    archive = Archive(tmp_path, 0)
-    with pytest.raises(RuntimeError, match="broke off"), archive.incoming() as file:
-        file.write(b"half")
-        break_off()
-    assert leftovers(tmp_path) == []
-
-
-def test_a_forgotten_file_goes_with_its_owner(tmp_path: Path) -> None:
-    """An incoming file nobody holds any more is deleted."""
-    archive = Archive(tmp_path, 0)
-    file = archive.incoming()
-    file.write(b"half")
-    assert len(leftovers(tmp_path)) == 1
-    del file
-    assert leftovers(tmp_path) == []
-
-
 def test_leftovers_of_a_killed_process_are_removed_at_start(tmp_path: Path) -> None:
     """What a process that died left unfinished is gone after the next start."""
     script = (
@@ -161,10 +102,3 @@ def test_nobody_else_may_look_inside(tmp_path: Path) -> None:
     Archive(tmp_path / "archive", 0)
     modes = {p.stat().st_mode & 0o777 for p in (tmp_path / "archive", *tmp_path.glob("*/*"))}
     assert modes == {0o700}
-
-
-@pytest.mark.parametrize("address", ["", "../../etc/passwd", "A" * 64, "a" * 63, "/" * 64])
-def test_only_a_hash_is_an_address(tmp_path: Path, address: str) -> None:
-    """No path is made from anything but 64 hexadecimal digits."""
-    with pytest.raises(ValueError, match="64 lower-case hexadecimal"):
-        Archive(tmp_path, 0).path(address)

@@ -79,7 +79,7 @@ class Listener:
     def counts(self) -> dict[str, int]:
         """What happened to instances since the start.
 
-        Keys: new, duplicate, conflict, ignored, refused, no_space, failed.
+        Keys: new, duplicate, conflict, ignored, refused, no_space, no_store, failed.
         """
         return self._books.counts
 

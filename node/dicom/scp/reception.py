@@ -7,7 +7,7 @@ from node.dicom import statuses
 from node.dicom.intake import Custody, IncomingFile, part10_header
 from node.dicom.reading.limits import ClassMismatch
 from node.dicom.upper_layer.wire import Wire
-from node.errors import DiskFull, InvalidInstance, LumbarError
+from node.errors import InvalidInstance, LumbarError, RetryLater, StoreUnavailable
 from node.spine.instances import InstanceRow
 
 #: Bytes that are collected before they are written: an MR image of 256 x 256 or 320 x 320 is
@@ -23,7 +23,7 @@ class Refused(Exception):  # noqa: N818 - what became of the instance
     status : int
         What the sender is told.
     count : str
-        What it counts as: refused or no_space.
+        What it counts as: refused, no_space or no_store.
     """
 
     def __init__(self, status: int, count: str, reason: str) -> None:
@@ -92,8 +92,9 @@ class Reception:
             is_whole = self._file.size == self._first
             whole = self._view[: self._first] if is_whole else None
             return self._custody.keep(self._file, source, contents=whole)
-        except DiskFull as error:
-            raise Refused(statuses.OUT_OF_RESOURCES, "no_space", str(error)) from error
+        except RetryLater as error:
+            count = "no_store" if isinstance(error, StoreUnavailable) else "no_space"
+            raise Refused(statuses.OUT_OF_RESOURCES, count, str(error)) from error
         except OSError as error:
             reason = f"the archive's disk does not work: {error.strerror}"
             raise Refused(statuses.OUT_OF_RESOURCES, "no_space", reason) from error
