@@ -43,18 +43,9 @@ def _capture(heading: Heading, page: Page, index: int) -> Dataset:
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
         study_instance_uid=heading.findings.study_uid,
-        series_instance_uid=heading.identity.series_uid("capture"),
-        series_number=heading.series_number(1),
-        sop_instance_uid=heading.identity.object_uid("capture", index),
-        instance_number=index,
-        manufacturer=MANUFACTURER,
+        **heading.place("capture", index),
     )
-    heading.stamp(
-        capture,
-        series_uid=heading.identity.series_uid("capture"),
-        number=heading.series_number(1),
-        description="AI lumbar key images - NOT VERIFIED",
-    )
+    heading.stamp(capture, "capture")
     capture.Modality = heading.settings.capture_modality
     capture.ConversionType = "WSD"
     capture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]

@@ -39,12 +39,7 @@ def make_document(
     document.SOPInstanceUID = heading.identity.object_uid("document")
     for keyword in ("InstanceCreation", "Content"):
         setattr(document, f"{keyword}Date", "")
-    heading.stamp(
-        document,
-        series_uid=heading.identity.series_uid("document"),
-        number=heading.series_number(4),
-        description="AI lumbar report - NOT VERIFIED",
-    )
+    heading.stamp(document, "document")
     document.Modality = "DOC"
     document.ConversionType = "WSD"
     document.InstanceNumber = 1

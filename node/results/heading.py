@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from pydicom.dataset import Dataset
 
@@ -57,6 +58,15 @@ _SCANNER = (
 )
 _SEXES = ("M", "F", "O")
 
+#: This node's series of a study, in the order of their numbers, and what they are called.
+_SERIES = {
+    "report": "AI lumbar stenosis - NOT VERIFIED",
+    "capture": "AI lumbar key images - NOT VERIFIED",
+    "overlay": "AI lumbar overlay - NOT VERIFIED",
+    "key objects": "AI lumbar key objects - NOT VERIFIED",
+    "document": "AI lumbar report - NOT VERIFIED",
+}
+
 _OFFSET = re.compile(r"[+-][0-9]{2}[0-5][0-9]", re.ASCII)  # PS3.3 C.12.1: from -1200 to +1400
 
 
@@ -87,14 +97,24 @@ class Heading:
     created: datetime
     first_number: int
 
-    def stamp(self, target: Dataset, *, series_uid: str, number: int, description: str) -> None:
+    def place(self, kind: str, index: int = 1) -> dict[str, Any]:
+        """Return the arguments by which highdicom makes the ``index``-th object of a kind."""
+        return {
+            "series_instance_uid": self.identity.series_uid(kind),
+            "series_number": self._series_number(kind),
+            "sop_instance_uid": self.identity.object_uid(kind, index),
+            "instance_number": index,
+            "manufacturer": MANUFACTURER,
+        }
+
+    def stamp(self, target: Dataset, kind: str) -> None:
         """Write the common attributes into an object, over what its maker put there."""
         for element in self.study:
             target[element.tag] = deepcopy(element)
         target.SpecificCharacterSet = "ISO_IR 192"
-        target.SeriesInstanceUID = series_uid
-        target.SeriesNumber = number
-        target.SeriesDescription = description
+        target.SeriesInstanceUID = self.identity.series_uid(kind)
+        target.SeriesNumber = self._series_number(kind)
+        target.SeriesDescription = _SERIES[kind]
         target.Manufacturer = MANUFACTURER
         target.ManufacturerModelName = MODEL_NAME
         target.DeviceSerialNumber = self.identity.serial_number()
@@ -109,9 +129,8 @@ class Heading:
                 setattr(target, f"{keyword}Date", self.created.strftime("%Y%m%d"))
                 setattr(target, f"{keyword}Time", self.created.strftime("%H%M%S"))
 
-    def series_number(self, offset: int) -> int:
-        """Return the number of this node's ``offset``-th series."""
-        return self.first_number + offset
+    def _series_number(self, kind: str) -> int:
+        return self.first_number + list(_SERIES).index(kind)
 
     def source(self, sop_instance_uid: str) -> Dataset:
         """Return the header of one source instance; KeyError when it did not enter the run."""
@@ -205,9 +224,9 @@ def heading(
 
 
 def _free_number(wanted: int, headers: Mapping[str, Dataset]) -> int:
-    """Return the first of this node's five series numbers: 100 higher while the study uses one."""
+    """Return the first of this node's series numbers: 100 higher while the study uses one."""
     taken = {number(header, "SeriesNumber") for header in headers.values()}
-    while taken & set(range(wanted, wanted + 5)):
+    while taken & set(range(wanted, wanted + len(_SERIES))):
         wanted += 100
     return wanted
 

@@ -63,11 +63,8 @@ class Identity:
 
     def series_uid(self, kind: str) -> str:
         """Return the Series Instance UID of this run's objects of a kind."""
-        return self._of_this_run(kind, "series")
-
-    def report_series_uid(self) -> str:
-        """Return the series of this run's report."""
-        return report_series_uid(self.study_uid)
+        is_report = kind == "report"
+        return report_series_uid(self.study_uid) if is_report else self._of_this_run(kind, "series")
 
     def tracking_uid(self, key: FindingKey) -> str:
         """Return the Tracking Unique Identifier of one finding."""

@@ -13,7 +13,6 @@ from node.results import wording
 from node.results.codes import code
 from node.results.content import LANGUAGE, observer
 from node.results.heading import Heading
-from node.results.identity import MANUFACTURER
 from node.results.items import CONTAINS, MODIFIER, coded, container, filled, image, worded
 from node.spine.anatomy import Grade
 
@@ -45,17 +44,8 @@ def make_key_objects(heading: Heading, captures: Sequence[Dataset]) -> Dataset:
     selection = KeyObjectSelectionDocument(
         evidence=[*captures, *(heading.reference(heading.source(uid)) for uid in uids)],
         content=KeyObjectSelection.from_sequence([root], is_root=True),
-        series_instance_uid=heading.identity.series_uid("key objects"),
-        series_number=heading.series_number(3),
-        sop_instance_uid=heading.identity.object_uid("key objects"),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
+        **heading.place("key objects"),
         specific_character_set="ISO_IR 192",
     )
-    heading.stamp(
-        selection,
-        series_uid=heading.identity.series_uid("key objects"),
-        number=heading.series_number(3),
-        description="AI lumbar key objects - NOT VERIFIED",
-    )
+    heading.stamp(selection, "key objects")
     return selection

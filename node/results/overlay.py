@@ -24,7 +24,7 @@ from pydicom.dataset import Dataset
 
 from node.results import wording
 from node.results.heading import Heading
-from node.results.identity import MANUFACTURER, MODEL_NAME
+from node.results.identity import MODEL_NAME
 from node.results.source import Appearance, appearance
 from node.spine.anatomy import Grade, Role
 from node.spine.findings import Finding
@@ -87,11 +87,7 @@ def _overlay(heading: Heading, marks: Sequence[_Mark], index: int) -> Dataset:
     slope, intercept = first.look.rescale
     overlay = GrayscaleSoftcopyPresentationState(
         referenced_images=images,
-        series_instance_uid=heading.identity.series_uid("overlay"),
-        series_number=heading.series_number(2),
-        sop_instance_uid=heading.identity.object_uid("overlay", index),
-        instance_number=index,
-        manufacturer=MANUFACTURER,
+        **heading.place("overlay", index),
         manufacturer_model_name=MODEL_NAME,
         software_versions=heading.findings.node_version,
         device_serial_number=heading.identity.serial_number(),
@@ -107,12 +103,7 @@ def _overlay(heading: Heading, marks: Sequence[_Mark], index: int) -> Dataset:
         specific_character_set="ISO_IR 192",
     )
     overlay.DisplayedAreaSelectionSequence = [_whole(first.plane)]
-    heading.stamp(
-        overlay,
-        series_uid=heading.identity.series_uid("overlay"),
-        number=heading.series_number(2),
-        description="AI lumbar overlay - NOT VERIFIED",
-    )
+    heading.stamp(overlay, "overlay")
     overlay.BodyPartExamined = "LSPINE"
     return overlay
 

@@ -44,11 +44,7 @@ def make_report(
     report = made(
         evidence=[*map(heading.reference, sources), *captures.values()],
         content=content_tree(heading, captures, calibration),
-        series_instance_uid=heading.identity.report_series_uid(),
-        series_number=heading.series_number(0),
-        sop_instance_uid=heading.identity.object_uid("report"),
-        instance_number=1 + (number(predecessor, "InstanceNumber") if predecessor else 0),
-        manufacturer=MANUFACTURER,
+        **heading.place("report"),
         is_complete=found.status == "complete",
         is_final=False,
         is_verified=False,
@@ -57,13 +53,9 @@ def make_report(
         coding_schemes=[codes.private_scheme()],
         specific_character_set="ISO_IR 192",
     )
-    report.SeriesDescription = ""
-    heading.stamp(
-        report,
-        series_uid=heading.identity.report_series_uid(),
-        number=heading.series_number(0),
-        description="AI lumbar stenosis - NOT VERIFIED",
-    )
+    heading.stamp(report, "report")
+    if predecessor:
+        report.InstanceNumber = 1 + number(predecessor, "InstanceNumber")
     missing = sum(not f.is_assessed for f in found.findings)
     if missing:
         report.CompletionFlagDescription = (

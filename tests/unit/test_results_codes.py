@@ -1,5 +1,8 @@
 """The code table: right in itself, and right against PS3.16 as pydicom holds it."""
 
+import csv
+from pathlib import Path
+
 import pytest
 from pydicom.sr._concepts_dict import concepts
 
@@ -22,7 +25,7 @@ from node.spine.anatomy import ConditionGroup, Grade, Level, Side
 )
 def test_check_digits_tell_a_mistyped_code(value: str, scheme: str, *, is_right: bool) -> None:
     """Verhoeff for SNOMED CT and mod 10 for LOINC; other schemes have no check digit."""
-    assert codes.check_digit_is_right(value, scheme) is is_right
+    assert _check_digit_is_right(value, scheme) is is_right
 
 
 def test_every_single_digit_error_is_found() -> None:
@@ -35,7 +38,18 @@ def test_every_single_digit_error_is_found() -> None:
         if digit != right[i]
     ]
 
-    assert not any(codes.check_digit_is_right(value, "SCT") for value in wrong)
+    assert not any(_check_digit_is_right(value, "SCT") for value in wrong)
+
+
+def test_every_row_is_legal_and_none_repeats() -> None:
+    """Code Value and Scheme Designator are SH (16), Code Meaning is LO (64) (PS3.5 6.2)."""
+    rows = list(csv.DictReader(Path(codes.__file__).with_name("codes.csv").open(encoding="utf-8")))
+    for row in rows:
+        assert max(len(row["value"]), len(row["scheme"])) <= 16
+        assert len(row["meaning"]) <= 64
+        assert _check_digit_is_right(row["value"], row["scheme"]), row
+
+    assert len({row["meaning"] for row in rows}) == len(rows) == len(codes.table())
 
 
 def test_codes_of_the_standard_mean_what_the_standard_says() -> None:
@@ -86,3 +100,35 @@ def test_normal_or_mild_is_neither_normal_nor_mild() -> None:
 
     assert codes.grade_code(Grade.NORMAL_MILD).scheme_designator == codes.PRIVATE_SCHEME
     assert not values & {"17621005", "255604002", "280734009"}
+
+
+def _check_digit_is_right(value: str, scheme: str) -> bool:
+    """Check the Verhoeff digit of SNOMED CT and the mod 10 digit of LOINC; others have none."""
+    if scheme == "SCT":
+        return value.isdigit() and _verhoeff(value) == 0
+    if scheme == "LN":
+        return value.replace("-", "").isdigit() and _luhn(value.replace("-", "")) == 0
+    return True
+
+
+def _luhn(digits: str) -> int:
+    doubled = [int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits))]
+    return sum(d - 9 if d > 9 else d for d in doubled) % 10
+
+
+def _verhoeff(digits: str) -> int:
+    """Return 0 for a number whose last digit is its Verhoeff check digit."""
+    permutation = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+    check = 0
+    for position, digit in enumerate(reversed(digits)):
+        place = int(digit)
+        for _ in range(position % 8):
+            place = permutation[place]
+        check = _dihedral(check, place)
+    return check
+
+
+def _dihedral(a: int, b: int) -> int:
+    """Multiply in the dihedral group of order 10: 0 to 4 turn, 5 to 9 turn and flip."""
+    turn = (a % 5 - b % 5 if a >= 5 else a % 5 + b % 5) % 5
+    return turn + 5 * ((a >= 5) != (b >= 5))

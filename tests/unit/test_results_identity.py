@@ -55,7 +55,7 @@ def test_all_reports_of_a_study_share_a_series() -> None:
     """A re-run's report lands beside the one it replaces."""
     rerun = replace(ONE, instances=("1.2.3.9",), node_version="0.2.0")
 
-    assert rerun.report_series_uid() == ONE.report_series_uid()
+    assert rerun.series_uid("report") == ONE.series_uid("report")
     assert rerun.series_uid("capture") != ONE.series_uid("capture")
 
 
