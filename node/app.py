@@ -26,7 +26,7 @@ from node.received import Received
 from node.retention import Retention
 from node.shown import Shown
 from node.storage.index import Index, StudyRow
-from node.storage.opening import open_archive
+from node.storage.opening import open_archive, open_results
 from node.storage.quarantine import Quarantine
 from node.study import StudyStory
 from node.trust.audit import Trail
@@ -50,6 +50,7 @@ class Node(Shown):
         super().__init__(
             config,
             open_archive(config),
+            open_results(config),
             Index(config.index_url, self._changed),
         )
         self.desk = Desk(config.jobs_url)
@@ -107,9 +108,9 @@ class Node(Shown):
             index=self.index,
             desk=self.desk,
             note=self.watcher.note,
-            ending_of=lambda job_id: ending(self.results_folder(job_id)),
+            ending_of=lambda job_id: ending(self.result_folder(job_id)),
             destinations_of=self.peers.destinations_of,
-            files_of=lambda job_id: delivery_order(self.results_folder(job_id)),
+            files_of=lambda job_id: delivery_order(self.result_folder(job_id)),
             send=self.peers.send,
         )
         self.pull = Pull(
@@ -215,7 +216,8 @@ class Node(Shown):
             store=ModelStore(self.config.models_dir, work.provider, work.threads),
             settings=self.config.report,
             files_of=self.archive.paths,
-            folder_of=self.results_folder,
+            folder_of=self.results.folder,
+            keep=self.results.keep,
             earlier_of=self._earlier_of,
             note=self.watcher.note,
             deliver=self.outbox.put,
@@ -245,8 +247,8 @@ class Node(Shown):
         """Find the reports that other jobs of the study have delivered, oldest first."""
         delivered = [d for d in self.index.deliveries(study_uid) if d.state == "delivered"]
         jobs = dict.fromkeys(d.job_id for d in reversed(delivered) if d.job_id != job_id)
-        reports = [self.results_folder(job) / "sr.dcm" for job in jobs]
-        return [report for report in reports if report.is_file()]
+        reports = [self.results.file(job, "sr.dcm") for job in jobs]
+        return [report for report in reports if report]
 
     def _changed(self, study_uid: str) -> None:
         self.notices.show(study_uid)

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
-from hashlib import sha256
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from node.spine.anatomy import LEVELS
 from node.spine.instances import InstanceRow
 from node.storage.archive import Archive
 from node.storage.index import DeliveryRow, Index, StudyRow
+from node.storage.results import Results
 from node.watch import EVERY
 from node.web.parts import Held
 
@@ -25,17 +25,22 @@ class Shown:
     ----------
     config : Config
     archive : Archive
+    results : Results
     index : Index
     """
 
-    def __init__(self, config: Config, archive: Archive, index: Index) -> None:
+    def __init__(self, config: Config, archive: Archive, results: Results, index: Index) -> None:
         self.config = config
         self.archive = archive
+        self.results = results
         self.index = index
 
-    def results_folder(self, job_id: str) -> Path:
-        """Where a job's results lie. No header text becomes a file name."""
-        return self.config.data_dir / "results" / sha256(job_id.encode()).hexdigest()[:32]
+    def result_folder(self, job_id: str) -> Path:
+        """Return a folder with a job's results; FileNotFoundError when it has none."""
+        folder = self.results.whole(job_id)
+        if folder is None:
+            raise FileNotFoundError(f"job {job_id} has no results")
+        return folder
 
     def studies(self) -> Sequence[StudyRow]:
         """Return the newest studies, newest first."""
@@ -57,22 +62,23 @@ class Shown:
 
     def findings(self, study_uid: str) -> dict[str, Any] | None:
         """Return the contents of the study's ``findings.json``, or None when there are none yet."""
-        folder = self.results_of(study_uid)
-        if folder is None:
+        path = self._result(study_uid, "findings.json")
+        if path is None:
             return None
-        found: dict[str, Any] = json.loads((folder / "findings.json").read_text("utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return found
 
     def page_names(self, study_uid: str) -> Sequence[str]:
         """Return the names of the study's pages, in reading order."""
-        folder = self.results_of(study_uid)
-        there = {p.stem for p in (folder / "pages").glob("*.png")} if folder else set[str]()
-        return [name for name in ("summary", *(lv.value for lv in LEVELS)) if name in there]
+        job_id = self._job(study_uid)
+        there = self.results.names(job_id) if job_id else ()
+        names = ("summary", *(level.value for level in LEVELS))
+        return [name for name in names if _page(name) in there]
 
     def page(self, study_uid: str, name: str) -> bytes | None:
         """Return one page as PNG; called only with a name that `page_names` gave."""
-        folder = self.results_of(study_uid)
-        return (folder / "pages" / f"{name}.png").read_bytes() if folder else None
+        path = self._result(study_uid, _page(name))
+        return path.read_bytes() if path else None
 
     @property
     def ignores_others(self) -> bool:
@@ -92,11 +98,12 @@ class Shown:
                 row.sop_instance_uid,
                 row.sop_class_uid,
                 row.transfer_syntax_uid,
-                self.archive.path(row.sha256),
+                row.sha256,
+                partial(self.archive.path, row.sha256),
             )
             for row in self._kept(study_uid)
         ]
-        return [*received, *map(_result, self.result_files(study_uid))]
+        return [*received, *map(_held, self.result_files(study_uid))]
 
     def held_instances(self, study_uid: str) -> frozenset[str]:
         """Return the SOP Instance UIDs of the images whose files are here."""
@@ -108,10 +115,17 @@ class Shown:
         return delivery_order(folder) if folder else []
 
     def results_of(self, study_uid: str) -> Path | None:
-        """Where the study's results lie; the folder is renamed into place when it is whole."""
+        """Return a folder with all results of the study's last job; None when it has none yet."""
+        job_id = self._job(study_uid)
+        return self.results.whole(job_id) if job_id else None
+
+    def _result(self, study_uid: str, name: str) -> Path | None:
+        job_id = self._job(study_uid)
+        return self.results.file(job_id, name) if job_id else None
+
+    def _job(self, study_uid: str) -> str | None:
         row = self.index.study(study_uid)
-        folder = self.results_folder(row.job_id) if row and row.job_id else None
-        return folder if folder and folder.is_dir() else None
+        return row.job_id if row else None
 
     def _kept(self, study_uid: str) -> Sequence[InstanceRow]:
         """Return the images whose files have not been deleted after delivery."""
@@ -119,8 +133,12 @@ class Shown:
         return [row for row in self.index.instances(study_uid) if row.sha256 not in released]
 
 
+def _page(name: str) -> str:
+    return f"pages/{name}.png"
+
+
 @lru_cache(maxsize=4096)
-def _result(path: Path) -> Held:
+def _held(path: Path) -> Held:
     """Read what identifies a result; its file never changes."""
     facts = check_file(path)
     return Held(
@@ -129,5 +147,6 @@ def _result(path: Path) -> Held:
         facts.sop_instance_uid,
         facts.sop_class_uid,
         facts.transfer_syntax_uid,
-        path,
+        str(path),
+        lambda: path,
     )

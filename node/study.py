@@ -5,7 +5,8 @@ the last finished one. What a chapter does is told in `analysis`; `outbox` deliv
 """
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ class StudyStory:
     files_of : callable
         Content hashes to paths in the archive.
     folder_of : callable
-        A job id to its result folder.
+        A job id to the folder it writes its results to.
     earlier_of : callable
         ``(study_uid, job_id)``: the reports delivered for this study by other jobs, oldest first.
     note : callable
@@ -43,6 +44,8 @@ class StudyStory:
         ``(study_uid, job_id)``: the same once more, later.
     set_aside : callable, optional
         ``(path, reason, study_uid)``: show an image that could not be used.
+    keep : callable, optional
+        A job id: let every host have what is in its result folder.
     """
 
     store: ModelStore
@@ -54,6 +57,7 @@ class StudyStory:
     deliver: Callable[[str, str], None]
     again: Callable[[str, str], None]
     set_aside: Callable[[Path, str, str], None] = lambda *_: None
+    keep: Callable[[str], None] = lambda _: None
 
     def __call__(self, step: Step, job_id: str, study_uid: str, hashes: list[str]) -> None:
         """Run the story for one instance set, given by the content hashes of its files."""
@@ -80,11 +84,12 @@ class StudyStory:
     def _find(self, study_uid: str, hashes: list[str]) -> dict[str, Any]:
         files = self.files_of(hashes)
         try:
-            (taken,) = analysis.read(files)
-            try:
-                findings, _ = analysis.find(taken, self.store)
-            finally:
-                self._set_aside(taken, files)
+            with _staying(files):
+                (taken,) = analysis.read(files)
+                try:
+                    findings, _ = analysis.find(taken, self.store)
+                finally:
+                    self._set_aside(taken, files)
         except NotAssessable as error:
             findings = analysis.nothing(study_uid, str(error))
         return findings.to_json()
@@ -99,12 +104,13 @@ class StudyStory:
     def _write(
         self, study_uid: str, job_id: str, hashes: list[str], findings: dict[str, Any], created: str
     ) -> None:
-        (taken,) = analysis.read(self.files_of(hashes))
-        analysis.require_one_patient(taken.headers.values())  # not even a report of the failure
-        told = StudyFindings.from_json(findings)
-        volumes = (
-            analysis.load(taken, analysis.choose(taken))[0] if told.status != "rejected" else {}
-        )
+        files, told = self.files_of(hashes), StudyFindings.from_json(findings)
+        with _staying(files):
+            (taken,) = analysis.read(files)
+            analysis.require_one_patient(taken.headers.values())  # not even a report of the failure
+            volumes = (
+                analysis.load(taken, analysis.choose(taken))[0] if told.status != "rejected" else {}
+            )
         when, folder = datetime.fromisoformat(created), self.folder_of(job_id)
         try:
             analysis.write(
@@ -120,6 +126,7 @@ class StudyStory:
             if error.errno != errno.ENOSPC:
                 raise
             raise DiskFull(f"no space for the results in {folder.parent}") from error
+        self.keep(job_id)
 
     def _answer(self, study_uid: str, job_id: str, hashes: list[str], reason: str) -> bool:
         """Send a report that says why there is none: silence could be read as "normal".
@@ -141,6 +148,20 @@ class StudyStory:
     def _deliver(self, study_uid: str, job_id: str, reasons: list[str]) -> None:
         self.note(study_uid, job_id, "delivering", reasons)
         self.deliver(study_uid, job_id)
+
+
+@contextmanager
+def _staying(files: Sequence[Path]) -> Iterator[None]:
+    """Raise RetryLater when files go away while they are read: that is no fault of the study.
+
+    They may be copies out of an object store, in a folder that somebody is making room in.
+    """
+    there = [path for path in files if path.exists()]
+    try:
+        yield
+    finally:
+        if gone := sum(not path.exists() for path in there):
+            raise RetryLater(f"{gone} files went away while they were read")
 
 
 def _in_words(error: Exception) -> str:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.orthanc_server import OrthancServer
 from tests.postgres_server import PostgresServer
+from tests.s3_server import S3Server
 from tests.waiting import free_port as find_free_port
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ def orthanc(tmp_path: Path) -> Iterator[OrthancServer]:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A PostgreSQL for all tests of a session; each takes a database of its own."""
     with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An object store for all tests of a session; each takes a prefix of its own."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 

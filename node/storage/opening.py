@@ -1,8 +1,9 @@
-"""Open what keeps images, where the configuration says: here, in a shared folder, or in a store."""
+"""Open what keeps images and results: here, in a shared folder, or in an object store."""
 
 from node.config import Config
 from node.storage.archive import Archive
 from node.storage.cache import Cache
+from node.storage.results import Results, SharedResults
 from node.storage.shared import SharedArchive
 from node.storage.store import Store
 
@@ -12,5 +13,16 @@ def open_archive(config: Config) -> Archive:
     storage = config.storage
     if not storage.is_store:
         return Archive(storage.folder(config.data_dir) / "archive", config.listen.min_free_mb)
-    cache = Cache(config.data_dir / "cache", storage.cache_mb)
-    return SharedArchive(cache, config.listen.min_free_mb, Store(storage))
+    return SharedArchive(_cache(config), config.listen.min_free_mb, Store(storage))
+
+
+def open_results(config: Config) -> Results:
+    """Return the results of jobs."""
+    storage = config.storage
+    if not storage.is_store:
+        return Results(storage.folder(config.data_dir) / "results")
+    return SharedResults(_cache(config), Store(storage))
+
+
+def _cache(config: Config) -> Cache:
+    return Cache(config.data_dir / "cache", config.storage.cache_mb)

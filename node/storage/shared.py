@@ -52,7 +52,7 @@ class SharedArchive(Archive):
             part = self._incoming / f"{token_hex(16)}.part"
             part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                if self._store.fetch(found, part):
+                if self._store.fetch(found.key, found.bytes, part):
                     self._cache.take(part, name)
             finally:
                 part.unlink(missing_ok=True)

@@ -87,8 +87,8 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def fetch(self, found: StoredObject, target: Path) -> bool:
-        """Write an object to a new file, part by part; return False when it has gone.
+    def fetch(self, key: str, size: int, target: Path) -> bool:
+        """Write an object of so many bytes to a new file; return False when there is none.
 
         Raises
         ------
@@ -98,10 +98,10 @@ class Store:
 
         try:
             with target.open("xb") as file:
-                for start in range(0, found.bytes, PART):
-                    end = min(found.bytes, start + PART)
-                    with _told(f"read {found.key}"):
-                        part = obstore.get_range(self._client, found.key, start=start, end=end)
+                for start in range(0, size, PART):
+                    end = min(size, start + PART)
+                    with _told(f"read {key}"):
+                        part = obstore.get_range(self._client, key, start=start, end=end)
                     file.write(part)
         except FileNotFoundError:
             return False

@@ -1,7 +1,7 @@
 """What the web pages ask of the node; `node.app` implements it, tests with a few lines."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,14 +11,29 @@ from node.dicom.intake import Intake
 
 @dataclass(frozen=True)
 class Held:
-    """One DICOM object that this node holds: an image it received, or a result it made."""
+    """One DICOM object that this node holds: an image it received, or a result it made.
+
+    Attributes
+    ----------
+    study_uid, series_uid, sop_instance_uid, sop_class_uid, transfer_syntax_uid : str
+    address : str
+        No other contents have it.
+    find : callable
+        Where its file is; it may have to be fetched from an object store.
+    """
 
     study_uid: str
     series_uid: str
     sop_instance_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str
-    path: Path
+    address: str
+    find: Callable[[], Path] = field(compare=False)
+
+    @property
+    def path(self) -> Path:
+        """Its file on this machine's disk."""
+        return self.find()
 
 
 class Study(Protocol):

@@ -4,7 +4,6 @@ import hashlib
 import os
 import pickle
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,11 @@ from node.storage.store import Store
 from tests.s3_server import S3Server
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 @pytest.fixture(params=["folder", "store"])
 def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
     if request.param == "folder":
         return Archive(tmp_path / "archive", 0)
-    server: S3Server = request.getfixturevalue("server")
+    server: S3Server = request.getfixturevalue("s3")
     store = Store(server.settings(f"contract/{tmp_path.name}"))
     return SharedArchive(Cache(tmp_path / "archive", 100), 0, store)
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import quote
 
@@ -136,13 +135,13 @@ class Search:
 
     def _study(self, objects: Sequence[Held]) -> Json | None:
         """Describe a study, or return None when it does not match; what costs more comes last."""
-        told = _summary(objects[0].path, Level.STUDY)
+        told = _summary(objects[0], Level.STUDY)
         told |= _said("StudyInstanceUID", objects[0].study_uid)
         if not _match(told, self.query.wanted(Level.STUDY)):
             return None
         groups = by_series(objects)
         modality = tag_of("Modality")
-        series = [_summary(members[0].path, Level.SERIES) for members in groups.values()]
+        series = [_summary(members[0], Level.SERIES) for members in groups.values()]
         modalities = {value for one in series for value in one[modality].get("Value", ())}
         told |= {
             **_said("ModalitiesInStudy", *sorted(modalities)),
@@ -154,13 +153,13 @@ class Search:
         counted = self.query.wanted(Level.STUDY, COUNTED[Level.STUDY])
         if not _match(told, counted):
             return None
-        return self._more(objects[0].path, Level.STUDY) | told
+        return self._more(objects[0], Level.STUDY) | told
 
     def _in_study(self, objects: Sequence[Held], above: Json) -> Iterator[Json]:
         for uid, members in by_series(objects).items():
             if self.series_uid not in {None, uid}:
                 continue
-            told = _summary(members[0].path, Level.SERIES)
+            told = _summary(members[0], Level.SERIES)
             told |= _said("SeriesInstanceUID", uid)
             told |= _said("NumberOfSeriesRelatedInstances", len(members))
             counted = self.query.wanted(Level.SERIES, COUNTED[Level.SERIES])
@@ -168,25 +167,23 @@ class Search:
                 continue
             if self.query.level is Level.SERIES:
                 address = _said("RetrieveURL", self.links.series(members[0]))
-                yield self._more(members[0].path, Level.SERIES) | above | told | address
+                yield self._more(members[0], Level.SERIES) | above | told | address
                 continue
             parent = _only(told, "SeriesInstanceUID") if self.series_uid else told
             for held in members:
                 yield from self._instance(held, above | parent)
 
     def _instance(self, held: Held, above: Json) -> Iterator[Json]:
-        told = _summary(held.path, Level.INSTANCE)
+        told = _summary(held, Level.INSTANCE)
         told |= _said("SOPInstanceUID", held.sop_instance_uid)
         told |= _said("SOPClassUID", held.sop_class_uid)
         if _match(told, self.query.wanted(Level.INSTANCE)):
             address = _said("RetrieveURL", self.links.instance(held))
             syntax = _said("AvailableTransferSyntaxUID", held.transfer_syntax_uid)
             available = _said("InstanceAvailability", "ONLINE")
-            yield (
-                self._more(held.path, Level.INSTANCE) | above | told | address | syntax | available
-            )
+            yield (self._more(held, Level.INSTANCE) | above | told | address | syntax | available)
 
-    def _more(self, path: Path, level: Level) -> Json:
+    def _more(self, held: Held, level: Level) -> Json:
         """Read what is asked for beside the usual; only a match is worth it."""
         include = self.query.include
         if level is Level.STUDY:
@@ -195,24 +192,24 @@ class Search:
             return {}
         keywords = () if "all" in include else sorted(include)
         try:
-            return json_model.read(path, keywords)
+            return json_model.read(held.path, keywords)
         except InvalidInstance:
             return {}
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _header(path: Path) -> Mapping[str, Any]:
-    """Return the searched attributes of a file. Files never change: their name is their hash."""
+def _header(held: Held) -> Mapping[str, Any]:
+    """Return the searched attributes of an object, which never changes."""
     keywords = [k for level in Level for k in ATTRIBUTES[level]]
     try:
-        return json_model.read(path, keywords)
+        return json_model.read(held.path, keywords)
     except InvalidInstance:
         return {}
 
 
-def _summary(path: Path, level: Level) -> Json:
+def _summary(held: Held, level: Level) -> Json:
     tags = {tag_of(k): vr_of(tag_of(k)) for k in ATTRIBUTES[level]}
-    header = _header(path)
+    header = _header(held)
     # PS3.18 10.6.3.3: an attribute without a value is told as one.
     return {tag: header.get(tag, {"vr": vr}) for tag, vr in tags.items() if tag != "00080005"} | (
         _only(header, "SpecificCharacterSet")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -122,7 +123,7 @@ def _pieces(objects: Sequence[Held], syntax: str, links: Links) -> Iterator[Piec
     """Yield files in a transfer syntax; of several, one that cannot be decoded is left out."""
     with Decoder() as decoder:
         for one in objects:
-            said, chunks = one.transfer_syntax_uid, _stored(one)
+            said, chunks = one.transfer_syntax_uid, _stored(one.path)
             if syntax not in {"*", said}:
                 try:
                     said, chunks = syntax, iter([stored_frames.converted(one.path, decoder)])
@@ -134,8 +135,8 @@ def _pieces(objects: Sequence[Held], syntax: str, links: Links) -> Iterator[Piec
             yield Piece(f"{DICOM}; transfer-syntax={said}", links.instance(one), chunks)
 
 
-def _stored(one: Held) -> Iterator[bytes]:
-    with one.path.open("rb") as file:
+def _stored(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
 
