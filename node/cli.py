@@ -11,6 +11,7 @@ import typer
 
 from node.commands import (
     analysing,
+    backfilling,
     benching,
     checking,
     database,
@@ -28,6 +29,7 @@ from node.errors import LumbarError, Misconfigured
 __all__ = [
     "analysing",
     "app",
+    "backfilling",
     "benching",
     "checking",
     "database",

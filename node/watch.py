@@ -32,7 +32,7 @@ ENDED = frozenset({"done", "rejected", "failed"})
 #: Ends that stand when nothing changes.
 RESULTS = frozenset({"done", "rejected"})
 #: Of a job; the engine takes the smallest first.
-PRIORITY = {"stat": 1, "routine": 10}
+PRIORITY = {"stat": 1, "routine": 10, "backfill": 20}
 #: The fingerprint of a study without a usable series.
 NOTHING = "nothing usable"
 #: Why a study waits is written down once it waits longer than this, not with every image.
@@ -157,6 +157,8 @@ class Watcher:
         row = self.index.study(study_uid)
         if row is not None and row.state == "receiving":
             self.consider(row, settled=True)
+        elif row is not None and row.state == "queued":
+            self._hand_in(row)
 
     def enqueue(
         self, study_uid: str, reasons: Sequence[str], *, run: int = 1, delay_s: float = 0.0
@@ -231,12 +233,16 @@ class Watcher:
     def _reconcile(self) -> None:
         """Mend what a crash left: a job not handed in, or one that died with its process."""
         for row in self.index.studies(EVERY, state="queued"):
-            if row.job_id is None or self.desk.job(row.job_id) is None:
-                self.enqueue(row.study_uid, row.reasons)
+            self._hand_in(row)
         for row in self.index.studies(EVERY, state="running"):
             job = self.desk.job(row.job_id) if row.job_id else None
             if job is not None and job.is_dead:
                 self.index.set_state(row.study_uid, "failed", [DIED])
+
+    def _hand_in(self, row: StudyRow) -> None:
+        """Hand in the job of a study that is queued, where a crash came before it was."""
+        if row.job_id is None or self.desk.job(row.job_id) is None:
+            self.enqueue(row.study_uid, row.reasons)
 
     def _state(self, row: StudyRow, rule: Source, times: Complete, *, settled: bool) -> StudyState:
         now = datetime.now(UTC)

@@ -6,7 +6,7 @@ The commented manual of all settings is ``deploy/node.toml``.
 """
 
 from node.config.loading import PREFIX, Config, load
-from node.config.receiving import Complete, Listen, Source, source_of
+from node.config.receiving import BACKFILL, Complete, Listen, Source, source_of
 from node.config.running import Retention, Web, Work
 from node.config.sending import Deliver, Destination, OrthancPeer, Report
 from node.config.storing import Storage
@@ -14,6 +14,7 @@ from node.config.trust import Audit, Quarantine, Tls
 from node.config.web_peers import DicomwebPeer, WebPeer, WorklistPeer
 
 __all__ = [
+    "BACKFILL",
     "PREFIX",
     "Audit",
     "Complete",

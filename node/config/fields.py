@@ -53,6 +53,7 @@ BindAddress = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 PeerName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
+DestinationName = Annotated[str, Field(pattern=r"^((orthanc|dicomweb):)?[a-z0-9_-]{1,32}$")]
 
 
 class Section(BaseModel):

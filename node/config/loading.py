@@ -5,9 +5,9 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -126,6 +126,16 @@ class Config(BaseSettings):
         if secured and tls is not None and tls.ca_file is None:
             raise ValueError(f"{', '.join(secured)}: tls needs [tls] ca_file, to know the peer by")
         return peers
+
+    @model_validator(mode="after")
+    def _destinations_are_there(self) -> Self:
+        known = {peer.name for peer in self.destinations}
+        known |= {f"orthanc:{peer.name}" for peer in self.orthanc}
+        known |= {f"dicomweb:{peer.name}" for peer in self.dicomweb}
+        wanted = {name for source in self.sources for name in source.destinations or ()}
+        if missing := sorted(wanted - known):
+            raise ValueError(f"sources name {', '.join(map(repr, missing))}, which is not here")
+        return self
 
     @classmethod
     def settings_customise_sources(  # noqa: D102 - pydantic's hook

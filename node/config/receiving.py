@@ -1,7 +1,7 @@
 """Settings of the way in: who may send, and when a study is complete."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,7 @@ from node.config.fields import (
     AETitle,
     BindAddress,
     Counter,
+    DestinationName,
     DicomAddress,
     Network,
     Port,
@@ -16,6 +17,10 @@ from node.config.fields import (
     Section,
     SourceName,
 )
+
+#: Sources of this kind (``backfill:folder``, ``backfill:orthanc:NAME``...) were walked through.
+BACKFILL = "backfill"
+NEVER_S = 1e9
 
 
 class Listen(Section):
@@ -56,13 +61,15 @@ class Source(Section):
     """What holds for studies of one sender.
 
     It is named by its calling AE title, as ``orthanc:NAME``, ``dicomweb:NAME`` or
-    ``stow:ADDRESS``, or ``*`` for anybody.
+    ``stow:ADDRESS``, as ``backfill`` for everything that `lumbar-node backfill` brings in, or
+    ``*`` for anybody else.
     """
 
     ae_title: SourceName
     addresses: tuple[Network, ...] = ()
     ignore: bool = False
-    priority: Literal["stat", "routine"] = "routine"
+    priority: Literal["stat", "routine", "backfill"] = "routine"
+    destinations: tuple[DestinationName, ...] | None = None
     ask: Counter | None = None
     commit_to: DicomAddress | None = None
     proven_s: Annotated[float | None, Field(ge=0)] = None
@@ -70,6 +77,14 @@ class Source(Section):
     incomplete_s: Seconds | None = None
     forced_s: Seconds | None = None
     run_incomplete: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _backfill_comes_last(cls, values: Any) -> Any:
+        """Back-fill waits behind everybody, and is complete when it says so, not by proof."""
+        if isinstance(values, dict) and values.get("ae_title") == BACKFILL:
+            return {"priority": "backfill", "proven_s": NEVER_S, **values}
+        return values
 
     def times(self, usual: Complete) -> Complete:
         """Return the usual rules of completeness with this sender's own in their place.
@@ -88,6 +103,11 @@ class Source(Section):
 
 
 def source_of(name: str, sources: Sequence[Source]) -> Source:
-    """Return the rule for a sender: its own, else that of ``*``, else one without any wishes."""
+    """Return the rule for a sender: its own, else that of ``*``, else one without any wishes.
+
+    Back-fill is asked for by a person, so what holds for anybody else is not meant for it.
+    """
     rules = {source.ae_title: source for source in sources}
+    if name.startswith(f"{BACKFILL}:"):
+        return rules.get(BACKFILL) or Source(ae_title=BACKFILL)
     return rules.get(name) or rules.get("*") or Source(ae_title="*")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from node.config import Config, DicomwebPeer, OrthancPeer
+from node.config import BACKFILL, Config, DicomwebPeer, OrthancPeer, source_of
 from node.dicom import dicomweb, orthanc
 from node.dicom.audit import Event
 from node.dicom.counting import count_images
@@ -59,10 +59,14 @@ class Peers:
         return _find(name.removeprefix(DICOMWEB), self.config.dicomweb)
 
     def fetch(self, source: str, what: str) -> str:
-        """Bring a study in and return its UID, as `node.exchange.pull.Pull` asks."""
-        if source.startswith(ORTHANC):
-            return from_orthanc(self.orthanc(source), what, self.intake, self.held)
-        return from_dicomweb(self.dicomweb(source), what, self.intake, self.held)
+        """Bring a study in and return its UID, as `node.exchange.pull.Pull` asks.
+
+        Its images say that they came from ``source``, which may be a back-fill of the peer.
+        """
+        peer = _walked(source)
+        if peer.startswith(ORTHANC):
+            return from_orthanc(self.orthanc(peer), what, self.intake, self.held, source)
+        return from_dicomweb(self.dicomweb(peer), what, self.intake, self.held, source)
 
     def say(self, source: str, what: str, words: str) -> None:
         """Show where a study is why nothing came of it; DICOMweb has no place for that."""
@@ -81,8 +85,15 @@ class Peers:
         return count_images(address, self.config.listen.ae_title, study_uid)
 
     def destinations_of(self, source: str) -> Sequence[str]:
-        """Return who gets results: the study's source, and everyone who always does."""
-        back = [source] if source.startswith((ORTHANC, DICOMWEB)) else []
+        """Return who gets results: whom the rule for the source names.
+
+        Without such a rule, the study's source and everyone who always does.
+        """
+        rule = source_of(source, self.config.sources)
+        if rule.destinations is not None:
+            return rule.destinations
+        peer = _walked(source)
+        back = [peer] if peer.startswith((ORTHANC, DICOMWEB)) else []
         named = [d.name for d in self.config.destinations]
         web = [DICOMWEB + p.name for p in self.config.dicomweb if p.send_results]
         return list(dict.fromkeys([*back, *named, *web]))
@@ -129,6 +140,11 @@ class Peers:
             facts = check_file(path)
             event = Event("sent", name, hosts.get(name, ""), facts.study_uid, failure)
             self.note(event, facts.sop_class_uid)
+
+
+def _walked(source: str) -> str:
+    """Return the peer that a source names, also where it was walked through."""
+    return source.removeprefix(f"{BACKFILL}:")
 
 
 def _find(name: str, peers: Sequence[P]) -> P:

@@ -94,8 +94,12 @@ class Pull:
         self.desk.enqueue("pull", job_id, source, what, attempt, since, delay_s=delay_s)
 
 
-def from_orthanc(peer: OrthancPeer, orthanc_id: str, intake: Intake, held: Held) -> str:
+def from_orthanc(
+    peer: OrthancPeer, orthanc_id: str, intake: Intake, held: Held, source: str = ""
+) -> str:
     """Bring a study of an Orthanc in and return its UID; what is not fit to read is left out.
+
+    ``source`` is where its images say they came from, the peer unless given.
 
     Raises
     ------
@@ -105,15 +109,19 @@ def from_orthanc(peer: OrthancPeer, orthanc_id: str, intake: Intake, held: Held)
 
     def take(part10: bytes) -> None:
         try:
-            intake.receive(part10, ORTHANC + peer.name)
+            intake.receive(part10, source or ORTHANC + peer.name)
         except InvalidInstance as error:
             log.warning("an instance is left out", peer=peer.name, reason=str(error))
 
     return orthanc.pull(peer, orthanc_id, take, held).study_uid
 
 
-def from_dicomweb(peer: DicomwebPeer, study_uid: str, intake: Intake, held: Held) -> str:
+def from_dicomweb(
+    peer: DicomwebPeer, study_uid: str, intake: Intake, held: Held, source: str = ""
+) -> str:
     """Bring a study of a DICOMweb archive in; what is not fit to read is left out.
+
+    ``source`` is where its images say they came from, the peer unless given.
 
     Raises
     ------
@@ -123,15 +131,17 @@ def from_dicomweb(peer: DicomwebPeer, study_uid: str, intake: Intake, held: Held
         As `node.dicom.dicomweb.pull`.
     """
 
-    def tell(verdict: Verdict) -> None:
-        if verdict.status == statuses.OUT_OF_RESOURCES:
-            raise DiskFull(verdict.reason)
-
     def arrive() -> Arrival:
-        return Arrival(intake, DICOMWEB + peer.name, tell, study_uid=study_uid)
+        return Arrival(intake, source or DICOMWEB + peer.name, require_space, study_uid=study_uid)
 
     dicomweb.pull(peer, study_uid, arrive, held(study_uid))
     return study_uid
+
+
+def require_space(verdict: Verdict) -> None:
+    """Raise `DiskFull` where there was no room for an instance; any other is only left out."""
+    if verdict.status == statuses.OUT_OF_RESOURCES:
+        raise DiskFull(verdict.reason)
 
 
 def say_in_orthanc(peer: OrthancPeer, orthanc_id: str, words: str) -> None:

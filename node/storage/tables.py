@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Index,
     Integer,
     MetaData,
     String,
@@ -113,4 +114,40 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("message", Text, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+)
+
+#: A walk through an archive: what was asked for, and how far it came.
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("run", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("wanted", Text, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("listed_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+)
+
+#: The studies that such a walk found, each by the name its archive knows it by.
+backfill_studies = Table(
+    "backfill_studies",
+    metadata,
+    Column("run", Integer, primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("study_uid", String(64)),
+    Column("reason", Text, nullable=False),
+    Index("ix_backfill_studies_state", "run", "state", "name"),
+)
+
+#: Where the files of a study lie in a folder tree, until the study has its end.
+backfill_files = Table(
+    "backfill_files",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("files", Text, nullable=False),
+    Index("ix_backfill_files_study", "run", "name"),
 )

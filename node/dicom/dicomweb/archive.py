@@ -40,16 +40,29 @@ def ping(peer: DicomwebPeer) -> None:
         service.client.search_for_studies(limit=1)
 
 
-def search(peer: DicomwebPeer, filters: dict[str, str], limit: int) -> list[str]:
-    """Return the Study Instance UIDs that match, in the order of the peer.
+def search(peer: DicomwebPeer, filters: dict[str, str], limit: int, offset: int = 0) -> list[str]:
+    """Return the Study Instance UIDs that match, in the order of the peer, from the ``offset``th.
 
     Raises
     ------
     DestinationUnavailable, DeliveryRefused, Misconfigured
     """
     with connected(peer) as service:
-        found = service.client.search_for_studies(search_filters=filters, limit=limit)
+        found = service.client.search_for_studies(
+            search_filters=filters, limit=limit, offset=offset
+        )
         return [uid for study in found if (uid := _value(study, "0020000D"))]
+
+
+def images(peer: DicomwebPeer, study_uid: str) -> frozenset[str]:
+    """Return the SOP Instance UIDs of the MR images that a peer holds of a study.
+
+    Raises
+    ------
+    DestinationUnavailable, DeliveryRefused, Misconfigured
+    """
+    with connected(peer) as service:
+        return frozenset().union(*service.mr_images(study_uid).values())
 
 
 def count_images(peer: DicomwebPeer, study_uid: str) -> dict[str, int | None]:

@@ -3,8 +3,8 @@
 The Orthanc side of the same conversation is ``orthanc/plugin.py``.
 """
 
-from node.dicom.orthanc.fetching import Fetched, pull
+from node.dicom.orthanc.fetching import Fetched, images, pull, search
 from node.dicom.orthanc.session import ping
 from node.dicom.orthanc.storing import note, push, say
 
-__all__ = ["Fetched", "note", "ping", "pull", "push", "say"]
+__all__ = ["Fetched", "images", "note", "ping", "pull", "push", "say", "search"]

@@ -1,6 +1,6 @@
 """Fetch the MR images of a study, all of them or the chosen series only, and none of them twice."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,34 @@ def pull(
         new=len(missing),
     )
     return Fetched(study_uid, len(wanted), len(missing))
+
+
+def search(peer: OrthancPeer, query: Mapping[str, str]) -> list[str]:
+    """Return Orthanc's identifiers of the studies that match DICOM keywords and their values.
+
+    Raises
+    ------
+    DestinationUnavailable, DeliveryRefused, Misconfigured
+    """
+    with connected(peer) as orthanc:
+        return [str(found) for found in orthanc.find("Study", query)]
+
+
+def images(peer: OrthancPeer, study_id: str) -> tuple[str, frozenset[str]]:
+    """Return the UID of a study, and of the images that `pull` would hand over.
+
+    Raises
+    ------
+    LumbarError
+        As `pull`.
+    """
+    with connected(peer) as orthanc:
+        try:
+            series = orthanc.read(f"studies/{study_id}/series")
+            study_uid = orthanc.read(f"studies/{study_id}")["MainDicomTags"]["StudyInstanceUID"]
+            return study_uid, frozenset(_wanted(orthanc, peer, study_id, series).values())
+        except Missing as error:
+            raise _changed(peer, study_id) from error
 
 
 def _wanted(

@@ -4,7 +4,7 @@ Short interruptions are retried by the client itself, longer ones by whoever cal
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from node.errors import DeliveryRefused, DestinationUnavailable, Misconfigured
 
 #: Seconds to connect, and between two pieces of an answer.
 TIMEOUT_S = (5.0, 60.0)
+#: The same for a search: Orthanc answers when it has looked at every study.
+SEARCH_S = (5.0, 1800.0)
 #: HTTP answers that will be the same next time: not DICOM, too large, not a type it takes.
 REFUSALS = frozenset({400, 413, 415})
 
@@ -62,6 +64,12 @@ class Session:
         """
         answer = self._client.post("tools/lookup", data=uid, timeout=TIMEOUT_S)
         return [r["ID"] for r in _parsed(_answered(answer).content) if r["Type"] == kind]
+
+    def find(self, level: str, query: Mapping[str, str]) -> list[Any]:
+        """Return Orthanc's identifiers of what matches, all at once: a page could miss one."""
+        asked = {"Level": level, "Query": dict(query)}
+        answer = self._client.post("tools/find", json=asked, timeout=SEARCH_S)
+        return list(_parsed(_answered(answer).content))
 
     def store(self, path: Path) -> str:
         """Upload a file and return Orthanc's verdict on it."""

@@ -17,7 +17,7 @@ from node.spine.facts import MR_CLASSES
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _UNDEFINED = 0xFFFFFFFF
 # Anonymised data may hold plain numbers; nothing else may become a folder's name.
-_UID = re.compile(r"[0-9]{1,64}(\.[0-9]{1,64}){0,31}", re.ASCII)
+UID = re.compile(r"[0-9]{1,64}(\.[0-9]{1,64}){0,31}", re.ASCII)
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
@@ -57,7 +57,7 @@ def read_header(path: Path, *, needs_pixels: bool = True) -> Dataset:
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         if not known.text(keyword):
             raise InvalidInstance(f"{path.name}: {keyword} is missing")
-        if not _UID.fullmatch(known.text(keyword)):
+        if not UID.fullmatch(known.text(keyword)):
             raise InvalidInstance(f"{path.name}: {keyword} is not a legal UID")
     if (
         needs_pixels

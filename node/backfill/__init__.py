@@ -1,0 +1,1 @@
+"""Archives walked through, study by study, into the queue that live work goes before."""
