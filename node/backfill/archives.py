@@ -13,7 +13,7 @@ import structlog
 from node.config import BACKFILL
 from node.dicom import dicomweb, orthanc
 from node.dicom.arrival import Arrival
-from node.dicom.glance import glance
+from node.dicom.reading.glance import glance
 from node.errors import LumbarError, Misconfigured, RetryLater
 from node.exchange.notice import ORTHANC
 from node.exchange.peers import Peers

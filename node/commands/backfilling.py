@@ -4,7 +4,7 @@ import fcntl
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -41,6 +41,7 @@ ENDINGS: dict[State, str] = {
     "failed": "failed",
     "known": "skipped: the node has it already",
 }
+WITH_REASON: tuple[State, ...] = ("partial", "not_assessable", "failed")
 #: So many different reasons are shown to a person.
 REASONS = 10
 #: The time left is estimated from the last half hour.
@@ -57,7 +58,7 @@ def backfill(  # noqa: PLR0917 - a command line
     since: Annotated[datetime | None, Day] = None,
     until: Annotated[datetime | None, Day] = None,
     description: Annotated[
-        str, typer.Option(help="Of the study; * and ? stand for anything: '*lumb*'")
+        str, typer.Option(help="Of the study; * and ? stand for anything: '*umbar*'")
     ] = "",
     at_once: Annotated[
         int, typer.Option(min=1, max=100, help="Studies that may be here without an end")
@@ -164,7 +165,7 @@ class _Report:
         """Tell how it ended, and return the exit code."""
         ledger = self.walk.ledger
         counts = ledger.counts()
-        reasons = {s: ledger.reasons(s) for s in ("partial", "not_assessable", "failed")}
+        reasons = {s: dict(ledger.reasons(s).most_common()) for s in WITH_REASON}
         self._line(
             "summary",
             studies=counts.total(),
@@ -188,10 +189,10 @@ class _Report:
             sys.stdout.flush()
 
 
-def _table(counts: Any, reasons: dict[str, Any]) -> Table:
+def _table(counts: Mapping[str, int], reasons: Mapping[State, Mapping[str, int]]) -> Table:
     table = Table("studies", "", "why", box=None)
     for state, words in ENDINGS.items():
         table.add_row(str(counts[state]), words)
-        for reason, count in reasons.get(state, {}).most_common(REASONS):
+        for reason, count in list(reasons.get(state, {}).items())[:REASONS]:
             table.add_row(str(count), "", reason, style="dim")
     return table

@@ -264,6 +264,23 @@ def test_a_rule_that_makes_no_sense_is_told(rule: str, mistake: str, tmp_path: P
     assert mistake in line
 
 
+def test_results_go_only_where_somebody_is(tmp_path: Path) -> None:
+    """A rule that names a destination which is not configured is a mistake; none at all is a wish."""
+    rule = '[[sources]]\nae_title = "backfill"\ndestinations = ["pacs", "orthanc:main"]\n'
+    (line,) = _mistakes(tmp_path, rule)
+    assert line.endswith("sources name 'orthanc:main', 'pacs', which is not here")
+    stays = load(_toml(tmp_path, '[[sources]]\nae_title = "backfill"\ndestinations = []\n'))
+    assert stays.sources[0].destinations == ()
+
+
+def test_what_holds_for_anybody_does_not_hold_for_backfill() -> None:
+    """A node that ignores strangers still takes what a person has it fetch, and takes it last."""
+    sources = (Source(ae_title="*", ignore=True), Source(ae_title="PACS", priority="stat"))
+    rule = source_of("backfill:orthanc:main", sources)
+    assert not rule.ignore
+    assert rule.priority == "backfill"
+
+
 def test_a_source_that_is_asked_over_dicomweb_is_a_peer(tmp_path: Path) -> None:
     """A name that no [[dicomweb]] has is a mistake; one that is there is not."""
     rule = '[[sources]]\nae_title = "PACS"\nask = "dicomweb:archive"\n'

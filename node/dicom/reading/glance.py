@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info, read_partial
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from node.dicom.attributes import UNREADABLE, Attributes
-from node.dicom.header import UID, sop_class
+from node.dicom.reading.attributes import UNREADABLE, Attributes
+from node.dicom.reading.header import UID, sop_class
 from node.spine.facts import MR_CLASSES
 
 _STUDY = 0x0020000D
@@ -39,7 +39,7 @@ def glance(path: Path) -> Glance | None:
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             return None  # inflating is the attack
         with path.open("rb") as file:
-            header = read_partial(file, _is_behind, specific_tags=list(_WANTED))
+            header = read_partial(file, _is_behind, specific_tags=[Tag(name) for name in _WANTED])
     except InvalidDicomError:
         return None
     except OSError:
