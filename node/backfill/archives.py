@@ -55,8 +55,12 @@ class Wanted:
         """Tell whether a study is one of them; one without a date is in no range of days."""
         first, _, last = self.days.partition("-")
         is_in_time = not self.days or (first or "0") <= study_date <= (last or "9")
+        return is_in_time and self.describes(description)
+
+    def describes(self, description: str) -> bool:
+        """Tell whether a description is one of those; case does not matter."""
         pattern = self.description.lower()
-        return is_in_time and (not pattern or fnmatchcase(description.lower(), pattern))
+        return not pattern or fnmatchcase(description.lower(), pattern)
 
     def query(self) -> dict[str, str]:
         """Return what an archive is asked for: studies with MR series."""
@@ -220,11 +224,15 @@ class DicomwebArchive:
         return f"{BACKFILL}:{self.place}"
 
     def pages(self, wanted: Wanted) -> Iterator[Iterable[Found]]:
-        """Ask page by page until one brings nothing: a server may give less than is asked for."""
+        """Ask page by page until one brings nothing: a server may give less than is asked for.
+
+        Descriptions are compared here: servers differ in what ``*`` and upper case mean.
+        """
         peer, count = self.peers.dicomweb(self.place), 0
-        while page := dicomweb.search(peer, wanted.query(), PAGE, count):
+        asked = Wanted(wanted.since, wanted.until).query()
+        while page := dicomweb.described(peer, asked, PAGE, count):
             count += len(page)
-            yield map(Found, page)
+            yield [Found(uid) for uid, told in page if told is None or wanted.describes(told)]
 
     def images(self, name: str, _files: Files) -> tuple[str, frozenset[str]]:
         """Return the MR images that it holds of a study."""

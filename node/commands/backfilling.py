@@ -58,7 +58,7 @@ def backfill(  # noqa: PLR0917 - a command line
     since: Annotated[datetime | None, Day] = None,
     until: Annotated[datetime | None, Day] = None,
     description: Annotated[
-        str, typer.Option(help="Of the study; * and ? stand for anything: '*umbar*'")
+        str, typer.Option(help="Of the study; * and ? stand for anything: '*lumb*'")
     ] = "",
     at_once: Annotated[
         int, typer.Option(min=1, max=100, help="Studies that may be here without an end")

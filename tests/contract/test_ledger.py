@@ -1,37 +1,26 @@
 """The ledger of back-fills, in a SQLite file and in PostgreSQL."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from node.storage.ledger import Entry, Found, Ledger
-from tests.postgres_server import PostgresServer
 
 Open = Callable[..., Ledger]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def opened(
-    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Open]:
+@pytest.fixture
+def opened(database_url: str) -> Iterator[Open]:
     """Opens the ledger of an archive, as each process of a back-fill does."""
     made: list[Ledger] = []
 
-    def opener(url: str) -> Open:
-        def open_one(place: str = "/archive", days: str = "") -> Ledger:
-            made.append(Ledger(url, place, {"days": days}))
-            return made[-1]
+    def open_one(place: str = "/archive", days: str = "") -> Ledger:
+        made.append(Ledger(database_url, place, {"days": days}))
+        return made[-1]
 
-        return open_one
-
-    if request.param == "sqlite":
-        yield opener(f"sqlite:///{tmp_path}/index.sqlite")
-    else:
-        with PostgresServer(tmp_path_factory.mktemp("postgresql")) as server:
-            yield opener(server.url)
-            for ledger in made:
-                ledger.close()
+    yield open_one
+    for ledger in made:
+        ledger.close()
 
 
 def test_a_walk_goes_on_where_the_process_before_was_killed(opened: Open) -> None:

@@ -122,8 +122,8 @@ def test_days_and_description_choose_studies(archive: Collection, node: Node) ->
     for wanted, studies in [
         (Wanted(since=date(2026, 3, 1)), ["2", "3"]),
         (Wanted(until=date(2025, 6, 1)), ["1"]),
-        (Wanted(date(2025, 1, 1), date(2026, 3, 1), "*Lumbar*"), ["2"]),
-        (Wanted(description="*Kn?e"), ["3"]),
+        (Wanted(date(2025, 1, 1), date(2026, 3, 1), "*lumbar*"), ["2"]),
+        (Wanted(description="*kn?e"), ["3"]),
     ]:
         assert {e.study_uid for e in ended(walk(archive, node, wanted))} == uids(*studies)
 
@@ -133,14 +133,14 @@ def test_what_was_fetched_before_a_kill_is_not_fetched_again(
 ) -> None:
     """A study whose images came only in part goes on with the images that are missing."""
     archive = archive_of("orthanc:main", node.peers)
-    made = walk(archive, node, Wanted(description="*Kn?e"))
+    made = walk(archive, node, Wanted(description="*kn?e"))
     first = made.ledger.next()
     assert first is not None
     made.ledger.set(Entry(first.name, "fetching", builders.uid("study", "3")))
     node.intake.receive(images("3")[0], archive.source)
     before = len(orthanc.fetched)
 
-    (entry,) = ended(walk(archive, node, Wanted(description="*Kn?e")))
+    (entry,) = ended(walk(archive, node, Wanted(description="*kn?e")))
 
     assert entry == Entry(
         first.name, "not_assessable", builders.uid("study", "3"), "no lumbar spine"

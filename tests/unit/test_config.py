@@ -265,7 +265,7 @@ def test_a_rule_that_makes_no_sense_is_told(rule: str, mistake: str, tmp_path: P
 
 
 def test_results_go_only_where_somebody_is(tmp_path: Path) -> None:
-    """A rule that names a destination which is not configured is a mistake; none at all is a wish."""
+    """A rule names destinations that are configured, or none at all."""
     rule = '[[sources]]\nae_title = "backfill"\ndestinations = ["pacs", "orthanc:main"]\n'
     (line,) = _mistakes(tmp_path, rule)
     assert line.endswith("sources name 'orthanc:main', 'pacs', which is not here")

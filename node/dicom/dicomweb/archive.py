@@ -40,8 +40,20 @@ def ping(peer: DicomwebPeer) -> None:
         service.client.search_for_studies(limit=1)
 
 
-def search(peer: DicomwebPeer, filters: dict[str, str], limit: int, offset: int = 0) -> list[str]:
-    """Return the Study Instance UIDs that match, in the order of the peer, from the ``offset``th.
+def search(peer: DicomwebPeer, filters: dict[str, str], limit: int) -> list[str]:
+    """Return the Study Instance UIDs that match, in the order of the peer.
+
+    Raises
+    ------
+    DestinationUnavailable, DeliveryRefused, Misconfigured
+    """
+    return [uid for uid, _ in described(peer, filters, limit, 0)]
+
+
+def described(
+    peer: DicomwebPeer, filters: dict[str, str], limit: int, offset: int
+) -> list[tuple[str, str | None]]:
+    """Return Study Instance UIDs with their descriptions, None where the peer tells none.
 
     Raises
     ------
@@ -49,9 +61,10 @@ def search(peer: DicomwebPeer, filters: dict[str, str], limit: int, offset: int 
     """
     with connected(peer) as service:
         found = service.client.search_for_studies(
-            search_filters=filters, limit=limit, offset=offset
+            limit=limit, offset=offset, fields=["StudyDescription"], search_filters=filters
         )
-        return [uid for study in found if (uid := _value(study, "0020000D"))]
+        told = [(_value(study, "0020000D"), study.get("00081030")) for study in found]
+    return [(uid, None if d is None else _value({"d": d}, "d") or "") for uid, d in told if uid]
 
 
 def images(peer: DicomwebPeer, study_uid: str) -> frozenset[str]:
