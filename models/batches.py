@@ -14,7 +14,7 @@ from models.data import STEP, Case
 from node.inference.coordinate import STRIDE
 from node.inference.instance import reach_mm
 from node.inference.severity import CROP, REACH
-from node.spine.anatomy import LEVELS, ROLE_OF, ConditionGroup
+from node.spine.anatomy import LEVELS, ConditionGroup
 
 #: Stage 2: a slice within the first distance of a point shows it; beyond the second it does not.
 SHOWS_MM = {
@@ -24,13 +24,13 @@ SHOWS_MM = {
 }
 
 
-def keys(stage: str, group: ConditionGroup) -> list[str]:
+def keys(stage: str) -> list[str]:
     """Return the arrays of a case that a stage needs."""
-    role, name = ROLE_OF[group], group.short
-    if stage == "severity":
-        return [f"{name}.crops", f"{name}.grade", f"{name}.severity"]
-    images = [f"{role}.images", f"{role}.mm", f"{role}.spacing", f"{name}.distance"]
-    return images if stage == "instance" else [*images, f"{name}.points"]
+    return {
+        "instance": ["images", "mm", "spacing", "distance"],
+        "coordinate": ["images", "distance", "points"],
+        "severity": ["crops", "grade", "severity"],
+    }[stage]
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,21 @@ class SeriesBatch:
 
     images: Tensor  # (slices of all series, 1, H/2, W/2)
     millimetres: tuple[Tensor, ...]  # of each series, (S, 1)
-    targets: tuple[Tensor, ...]  # of each series, (S + 1, places), columns sum to 1
+    targets: tuple[Tensor, ...]  # of each series, (S + 1, places), columns sum to 1; unknown: 0
 
 
-def series_batch(
-    cases: Sequence[Case], group: ConditionGroup, rng: np.random.Generator, count: int
-) -> SeriesBatch:
+def series_batch(cases: Sequence[Case], rng: np.random.Generator, count: int) -> SeriesBatch:
     """Draw whole series, or parts of them: a series may start and end anywhere."""
-    role, name = ROLE_OF[group], group.short
     images, millimetres, targets = [], [], []
     for case in rng.choice(np.array(cases, dtype=object), count):
-        mm = case[f"{role}.mm"]
+        mm = case["mm"]
         keep = np.arange(len(mm))
         if rng.random() < 0.3:
             head, tail = rng.integers(0, max(2, len(mm) // 4), 2)
             keep = keep[head : len(mm) - tail]
         elif rng.random() < 0.2:
             keep = keep[rng.random(len(keep)) > 0.08]
-        x = torch.from_numpy(case[f"{role}.images"][keep]).float()[:, None] / STEP
+        x = torch.from_numpy(case["images"][keep]).float()[:, None] / STEP
         x = F.avg_pool2d(x, 2)  # as `SliceFinder.forward` does
         warp = Warp.random(1, degrees=15, zoom=(0.8, 1.25), shift=0.12)
         same = Warp(warp.matrix.expand(len(x), 2, 2), warp.shift.expand(len(x), 2))
@@ -65,16 +62,20 @@ def series_batch(
         images.append(looks(x.transpose(0, 1), invert=0.1).transpose(0, 1))
         here = mm[keep] - (mm[keep].min() + mm[keep].max()) / 2
         millimetres.append(torch.from_numpy(here[:, None] / 100))
-        targets.append(slice_target(case[f"{name}.distance"][keep], float(case[f"{role}.spacing"])))
+        targets.append(slice_target(case["distance"][keep], float(case["spacing"])))
     return SeriesBatch(torch.cat(images), tuple(millimetres), tuple(targets))
 
 
 def slice_target(distance: np.ndarray, spacing: float) -> Tensor:
-    """(S, places) mm of each slice from each point -> (S + 1, places) target probabilities."""
-    away = torch.from_numpy(np.abs(distance)).float()
+    """(S, places) mm of each slice from each point -> (S + 1, places) target probabilities.
+
+    The column of a place that nobody labelled (NaN) is 0.
+    """
+    known = torch.from_numpy(~np.isnan(distance).any(axis=0)).float()
+    away = torch.from_numpy(np.nan_to_num(np.abs(distance))).float()
     near = torch.softmax(-0.5 * (away / (0.4 * spacing)) ** 2, dim=0)
     shown = (away.amin(dim=0) <= reach_mm(spacing)).float()
-    return torch.cat([near * shown, (1 - shown)[None]])
+    return torch.cat([near * shown, (1 - shown)[None]]) * known
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,12 @@ def point_batch(
     cases: Sequence[Case], group: ConditionGroup, rng: np.random.Generator, count: int
 ) -> PointBatch:
     """Draw slices, most of them near a level, warped, cut and changed in brightness."""
-    role, name = ROLE_OF[group], group.short
     images, points, shown = [], [], []
     for case in rng.choice(np.array(cases, dtype=object), count):
-        distance = np.abs(case[f"{name}.distance"])
+        distance = np.abs(case["distance"])
         index = _interesting(distance, SHOWS_MM[group][0], rng)
-        images.append(case[f"{role}.images"][index])
-        at, known = _heads(group, distance[index], case[f"{name}.points"][index])
+        images.append(case["images"][index])
+        at, known = _heads(group, distance[index], case["points"][index])
         points.append(at)
         shown.append(known)
     x = torch.from_numpy(np.stack(images)).float()[:, None] / STEP
@@ -120,7 +120,7 @@ def _inside(points: Tensor, mask: Tensor) -> Tensor:
 
 
 def _interesting(distance: np.ndarray, shows_mm: float, rng: np.random.Generator) -> int:
-    near = np.flatnonzero(distance.min(axis=1) <= shows_mm)
+    near = np.flatnonzero((distance <= shows_mm).any(axis=1))
     if len(near) and rng.random() < 0.8:
         return int(rng.choice(near))
     return int(rng.integers(len(distance)))
@@ -129,19 +129,25 @@ def _interesting(distance: np.ndarray, shows_mm: float, rng: np.random.Generator
 def _heads(
     group: ConditionGroup, distance: np.ndarray, points: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The point of each head on one slice, and 1 shown, 0 not shown, -1 too close to call."""
+    """The point of each head on one slice, and 1 shown, 0 not shown, -1 too close to call.
+
+    What nobody labelled (NaN) may be there or not.
+    """
     shows, beyond = SHOWS_MM[group]
-    sided = distance.reshape(len(group.sides), len(LEVELS))
-    at = points.reshape(len(group.sides), len(LEVELS), 2)
+    unlabelled = np.isnan(distance).reshape(len(group.sides), len(LEVELS))
+    sided = np.where(unlabelled, np.inf, distance.reshape(unlabelled.shape))
+    at = np.nan_to_num(points).reshape(len(group.sides), len(LEVELS), 2)
     if group is ConditionGroup.SUBARTICULAR:  # a head for each side, on the nearest level
         chosen = sided.argmin(axis=1)
         rows = np.arange(len(group.sides))
         near, at = sided[rows, chosen], at[rows, chosen]
+        doubt = unlabelled.any(axis=1)
     else:  # a head for each level, on the nearer side
         chosen = sided.argmin(axis=0)
         columns = np.arange(len(LEVELS))
         near, at = sided[chosen, columns], at[chosen, columns]
-    return at, np.where(near <= shows, 1.0, np.where(near <= beyond, -1.0, 0.0))
+        doubt = unlabelled.any(axis=0)
+    return at, np.where(near <= shows, 1.0, np.where((near <= beyond) | doubt, -1.0, 0.0))
 
 
 def _heat(at: Tensor, visible: Tensor, size: int, sigma: float = 1.0) -> Tensor:
@@ -171,13 +177,13 @@ def _with_any(group: ConditionGroup, batch: PointBatch) -> PointBatch:
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Stage 3: all crops of all cases.
+    """Stage 3: all graded crops of all cases.
 
     Attributes
     ----------
     images : (N, 5, 144, 144) uint8
     grade : (N,) 0 to 2
-    severity : (N,) 0 to 1
+    severity : (N,) 0 to 1, NaN where only the grade is known
     """
 
     images: NDArray[np.uint8]
@@ -185,15 +191,13 @@ class Crops:
     severity: NDArray[np.float32]
 
     @classmethod
-    def of(cls, cases: Sequence[Case], group: ConditionGroup) -> "Crops":
-        """Gather the places that are in the images."""
-        arrays = (
-            np.concatenate([case[f"{group.short}.{key}"] for case in cases])
+    def of(cls, cases: Sequence[Case]) -> "Crops":
+        """Gather what was both marked and graded."""
+        crops, grade, severity = (
+            np.concatenate([case[key][np.not_equal(case["grade"], -1)] for case in cases])
             for key in ("crops", "grade", "severity")
         )
-        crops, grade, severity = arrays
-        shown = grade >= 0
-        return cls(crops[shown], grade[shown], severity[shown])
+        return cls(crops, grade, severity)
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,7 @@ class CropBatch:
 
     crops: Tensor  # (N, 3, 96, 96)
     grade: Tensor  # (N,) 0 to 2
-    severity: Tensor  # (N,) 0 to 1
+    severity: Tensor  # (N,) 0 to 1, or NaN
 
 
 def crop_batch(crops: Crops, rng: np.random.Generator, count: int) -> CropBatch:

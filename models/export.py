@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
-from models.card import Card, write_card
+from models.card import STATEMENTS, Card, write_card
 from models.train import network
 from node.inference.canonical import PREPARATION, view_of
 from node.inference.severity import CROP, CROP_MM
@@ -32,15 +33,13 @@ _NAMES = {
 }
 
 
-def export(name: str, work: Path, artifacts: Path, version: str) -> Path:
-    """Export one trained model with its card, metrics included when it was evaluated."""
+def export(name: str, work: Path, artifacts: Path, version: str, *, half: bool = False) -> Path:
+    """Export one trained model with its card."""
     source = work / "models" / name
     net = network(*split(name))
     net.load_state_dict(torch.load(source / "weights.pt", weights_only=True))
     training = json.loads((source / "training.json").read_text("utf-8"))
-    metrics = source / "metrics.json"
-    measured = json.loads(metrics.read_text("utf-8")) if metrics.exists() else {}
-    return publish(net, name, artifacts, version, training=training, metrics=measured)
+    return publish(net, name, artifacts, version, training=training, half=half)
 
 
 def split(name: str) -> tuple[str, ConditionGroup]:
@@ -56,9 +55,9 @@ def publish(
     version: str,
     *,
     training: dict[str, Any],
-    metrics: dict[str, Any],
+    half: bool = False,
 ) -> Path:
-    """Write ``model.onnx`` and ``card.toml`` of a network.
+    """Write ``model.onnx`` and ``card.toml`` of a network; ``half``: ``model.fp16.onnx`` too.
 
     Raises
     ------
@@ -67,13 +66,22 @@ def publish(
     """
     stage, group = split(name)
     net.eval()
-    exported = onnx_bytes(net, stage, group, version)
+    data = training.pop("data")
+    exported = onnx_bytes(net, stage, group, {"version": version, "use": STATEMENTS[data]})
     parity = check_parity(net, exported, stage, group)
     if parity > PARITY:
         raise ArithmeticError(f"{name}: ONNX Runtime and torch differ by {parity:.1e}")
     folder = artifacts / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(exported)
+    about_half = {}
+    if half:
+        smaller = half_bytes(exported)
+        (folder / "model.fp16.onnx").write_bytes(smaller)
+        about_half = {
+            "sha256": hashlib.sha256(smaller).hexdigest(),
+            "difference": round(check_parity(net, smaller, stage, group), 5),
+        }
     inputs = zip(_NAMES[stage][0], example(stage, group, 1), strict=True)
     card = Card(
         name=name,
@@ -85,8 +93,9 @@ def publish(
         inputs={key: list(value.shape) for key, value in inputs},
         output=_NAMES[stage][1],
         spacing_mm=CROP_MM if stage == "severity" else view_of(ROLE_OF[group]).spacing,
+        data=data,
         training=training,
-        metrics=metrics,
+        half=about_half,
     )
     write_card(card, folder / "card.toml")
     return folder
@@ -100,8 +109,8 @@ def example(stage: str, group: ConditionGroup, length: int) -> tuple[Tensor, ...
     return (images, torch.linspace(-0.3, 0.3, length)[:, None])[: len(_NAMES[stage][0])]
 
 
-def onnx_bytes(net: nn.Module, stage: str, group: ConditionGroup, version: str) -> bytes:
-    """Return the network as ONNX with a free first axis, metadata included."""
+def onnx_bytes(net: nn.Module, stage: str, group: ConditionGroup, about: dict[str, str]) -> bytes:
+    """Return the network as ONNX with a free first axis, metadata and ``about`` included."""
     inputs, output = _NAMES[stage]
     length = torch.export.Dim("length", min=2, max=4096)
     program = torch.onnx.export(
@@ -121,12 +130,17 @@ def onnx_bytes(net: nn.Module, stage: str, group: ConditionGroup, version: str) 
         {
             "stage": stage,
             "condition": group.value,
-            "version": version,
             "preparation": PREPARATION,
-            "use": "research only; trained on synthetic phantoms; not for clinical use",
+            **about,
         },
     )
     return bytes(model.SerializeToString())
+
+
+def half_bytes(exported: bytes) -> bytes:
+    """Return the same network with weights and arithmetic of 16 bits; inputs and output keep 32."""
+    model = onnx.load_from_string(exported)
+    return bytes(convert_float_to_float16(model, keep_io_types=True).SerializeToString())
 
 
 def check_parity(net: nn.Module, exported: bytes, stage: str, group: ConditionGroup) -> float:

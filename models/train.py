@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from models import metrics
 from models.batches import (
     CropBatch,
     Crops,
@@ -27,6 +29,9 @@ from models.networks import Grader, PointFinder, SliceFinder
 from node.inference.instance import places
 from node.spine.anatomy import LEVELS, ConditionGroup
 
+#: What an error costs in RSNA 2024, for each grade.
+COMPETITION = (1.0, 2.0, 4.0)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -39,6 +44,7 @@ class Settings:
     series: int = 3  # stage 1: series a step
     slices: int = 12  # stage 2: slices a step
     crops: int = 48  # stage 3: crops a step
+    weighted: bool = False  # stage 3: the competition's weights of the grades
     threads: int = 2
     seed: int = 0
 
@@ -48,7 +54,7 @@ class Trained:
     """A network and how it came about."""
 
     network: nn.Module
-    log: dict[str, float | int | list[float]]
+    log: dict[str, Any]
 
 
 def network(stage: str, group: ConditionGroup) -> nn.Module:
@@ -76,7 +82,7 @@ def train(
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    cases = load(files, keys(stage, group))
+    cases = load(files, keys(stage))
     net = network(stage, group)
     if weights is not None:
         net.load_state_dict(torch.load(weights, weights_only=True))
@@ -101,8 +107,9 @@ def train(
             recent = np.mean(losses[-50:])
             progress.update(bar, completed=done, description=f"{stage}_{group.short} {recent:.3f}")
     net.eval()
+    calibration: dict[str, object] = {}
     if isinstance(net, Grader) and validation:
-        calibrate(net, load(validation, keys(stage, group)), group)
+        calibration = calibrate(net, load(validation, keys(stage)))
     tenth = max(1, len(losses) // 10)
     curve = [round(float(np.mean(losses[i : i + tenth])), 4) for i in range(0, len(losses), tenth)]
     return Trained(
@@ -110,9 +117,10 @@ def train(
         {
             "minutes": round((time.monotonic() - start) / 60, 2),
             "steps": len(losses),
-            "studies": len(files),
+            "series": len(files),
             "parameters": sum(p.numel() for p in net.parameters()),
             "loss": curve,
+            "calibration": calibration,
         },
     )
 
@@ -139,20 +147,21 @@ def _loss(
 ) -> Callable[[], Tensor]:
     """Return a function that draws a batch and returns its loss."""
     if isinstance(net, SliceFinder):
-        return lambda: _slice_loss(net, series_batch(cases, group, rng, settings.series))
+        return lambda: _slice_loss(net, series_batch(cases, rng, settings.series))
     if isinstance(net, PointFinder):
         return lambda: _point_loss(net, point_batch(cases, group, rng, settings.slices))
     if not isinstance(net, Grader):
         raise TypeError(f"no loss for {type(net).__name__}")
-    crops = Crops.of(cases, group)
-    return lambda: _grade_loss(net, crop_batch(crops, rng, settings.crops))
+    crops = Crops.of(cases)
+    weight = torch.tensor(COMPETITION if settings.weighted else (1.0, 1.0, 1.0))
+    return lambda: _grade_loss(net, crop_batch(crops, rng, settings.crops), weight)
 
 
 def _slice_loss(net: SliceFinder, batch: SeriesBatch) -> Tensor:
     lengths = [len(mm) for mm in batch.millimetres]
     features = torch.split(net.encode(batch.images), lengths)
     losses = [
-        -(target * net.compare(f, mm).log_softmax(dim=0)).sum(dim=0).mean()
+        -(target * net.compare(f, mm).log_softmax(dim=0)).sum() / target.sum().clamp(min=1)
         for f, mm, target in zip(features, batch.millimetres, batch.targets, strict=True)
     ]
     return torch.stack(losses).mean()
@@ -163,18 +172,36 @@ def _point_loss(net: PointFinder, batch: PointBatch) -> Tensor:
     return (each * batch.counts).sum() / batch.counts.sum().clamp(min=1)
 
 
-def _grade_loss(net: Grader, batch: CropBatch) -> Tensor:
+def _grade_loss(net: Grader, batch: CropBatch, weight: Tensor) -> Tensor:
     logits, severity = net.judge(batch.crops)
-    graded = nn.functional.cross_entropy(logits, batch.grade, label_smoothing=0.02)
-    return graded + 4 * nn.functional.mse_loss(severity, batch.severity)
+    graded = nn.functional.cross_entropy(logits, batch.grade, weight, label_smoothing=0.02)
+    known = ~batch.severity.isnan()
+    return graded + 4 * ((severity - batch.severity)[known] ** 2).sum() / len(known)
 
 
 @torch.no_grad()
-def calibrate(net: Grader, cases: Sequence[Case], group: ConditionGroup) -> None:
-    """Set the temperature that gives the least log loss on unseen phantoms."""
-    crops = Crops.of(cases, group)
+def calibrate(net: Grader, cases: Sequence[Case]) -> dict[str, object]:
+    """Set the temperature that gives the least log loss on unseen studies.
+
+    Returns
+    -------
+    dict
+        What the card says of it: the temperature, and the reliability before and after.
+    """
+    crops = Crops.of(cases)
     grade = torch.from_numpy(crops.grade).long()
     logits = torch.cat([net.judge(part)[0] for part in torch.split(middle(crops.images), 64)])
     temperatures = torch.exp(torch.linspace(-1.0, 1.6, 53))
     losses = [nn.functional.cross_entropy(logits / t, grade) for t in temperatures]
+    before = metrics.reliability(crops.grade, logits.softmax(dim=1).double().numpy())
     net.temperature.fill_(temperatures[int(torch.stack(losses).argmin())])
+    after = metrics.reliability(
+        crops.grade, (logits / net.temperature).softmax(dim=1).double().numpy()
+    )
+    return {
+        "crops": len(grade),
+        "temperature": round(net.temperature.item(), 3),
+        "ece_uncalibrated": metrics.ece(before),
+        "ece": metrics.ece(after),
+        "reliability": after,
+    }

@@ -1,5 +1,7 @@
 """From phantoms to a shipped file: a few steps of every stage, export, parity, card, hash."""
 
+import hashlib
+import json
 import tomllib
 from pathlib import Path
 
@@ -10,70 +12,105 @@ import torch
 
 from models.augment import Warp, field_of_view, looks
 from models.batches import Crops, crop_batch, point_batch, series_batch, slice_target
-from models.card import STATEMENT
-from models.data import Case, build, load
+from models.card import STATEMENTS, write_metrics
+from models.data import Case, case_files, load, prepare_all, source_of
+from models.evaluate import measure
 from models.export import PARITY, check_parity, export, split
-from models.metrics import auc, quadratic_kappa
 from models.networks import Grader, PointFinder, SliceFinder
+from models.page import STAGES, write_page
+from models.phantom_set import write_set
+from models.summary import summarise
 from models.train import Settings, network, save, train
+from node.config import Config
 from node.inference.runtime import verify
+from node.phantom import StudyOptions
 from node.spine.anatomy import ConditionGroup
 
+ARTIFACTS = Path(Config.model_fields["models_dir"].default)
 NAMES = ("instance_canal", "coordinate_subarticular", "severity_foraminal")
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work folder with a training study and one for calibration."""
-    folder = tmp_path_factory.mktemp("work")
-    build(folder, "train", 1)
-    build(folder, "validation", 1)
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that is trained on and one for calibration, in the layout of the download."""
+    folder = tmp_path_factory.mktemp("data")
+    for seed in (0, 11):  # the hash of their ids puts them into these parts
+        write_set(folder, StudyOptions(), first=seed, count=1, processes=1)
     return folder
 
 
 @pytest.fixture(scope="module")
-def cases(work: Path) -> list[Case]:
-    """The training study, all its arrays."""
-    files = sorted((work / "cases" / "train").glob("*.npz"))
-    with np.load(files[0]) as arrays:
-        keys = list(arrays)
-    return load(files, keys)
+def work(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work folder with both studies' cases."""
+    folder = tmp_path_factory.mktemp("work")
+    assert prepare_all(data, folder, 1)["cases written"] >= 6
+    return folder
+
+
+def test_training_needs_no_more_than_a_case_for_each_series(work: Path) -> None:
+    """Every group has cases in both parts; what is prepared says what it was made of."""
+    for group in ConditionGroup:
+        assert len(case_files(work, "train", group)) >= 1
+        assert len(case_files(work, "validation", group)) >= 1
+    assert source_of(work) == "phantoms"
+
+
+@pytest.fixture(scope="module")
+def cases(work: Path) -> dict[ConditionGroup, list[Case]]:
+    """The cases of the training study, all their arrays."""
+    found = {}
+    for group in ConditionGroup:
+        files = case_files(work, "train", group)
+        with np.load(files[0]) as arrays:
+            found[group] = load(files, list(arrays))
+    return found
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_train_export_verify(work: Path, tmp_path: Path, name: str) -> None:
     """Three steps, then a file the node accepts, that answers like torch at other lengths."""
-    files = {p: sorted((work / "cases" / p).glob("*.npz")) for p in ("train", "validation")}
-    settings = Settings(minutes=5, steps=3, series=1, slices=4, crops=8)
-    trained = train(*split(name), files["train"], files["validation"], settings=settings)
+    stage, group = split(name)
+    files, calibration = (case_files(work, part, group) for part in ("train", "validation"))
+    settings = Settings(minutes=5, steps=3, series=1, slices=4, crops=8, weighted=True)
+    trained = train(stage, group, files, calibration, settings=settings)
     assert trained.log["steps"] == 3
+    trained.log["data"] = source_of(work)
     save(trained, work / "models" / name, settings)
-    folder = export(name, work, tmp_path, "0.0.1")
+    folder = export(name, work, tmp_path, "0.0.1", half=True)
     assert verify(folder)[0] == "0.0.1"
     exported = (folder / "model.onnx").read_bytes()
-    assert check_parity(trained.network, exported, *split(name)) < PARITY
+    assert check_parity(trained.network, exported, stage, group) < PARITY
     card = tomllib.loads((folder / "card.toml").read_text("utf-8"))
-    assert card["statement"] == STATEMENT
-    assert card["training"]["studies"] == 1
+    assert card["statement"] == STATEMENTS["phantoms"]
+    assert card["training"]["series"] == len(files)
     metadata = ort.InferenceSession(exported).get_modelmeta().custom_metadata_map
-    assert metadata["use"].startswith("research only")
+    assert metadata["use"] == card["statement"]
+    halved = (folder / "model.fp16.onnx").read_bytes()
+    assert len(halved) < 0.65 * len(exported)
+    assert card["half"]["sha256"] == hashlib.sha256(halved).hexdigest()
+    assert check_parity(trained.network, halved, stage, group) < 0.05
+    if stage == "severity":
+        known = card["training"]["calibration"]
+        assert known["crops"] == sum(b["count"] for b in known["reliability"])
+        assert isinstance(trained.network, Grader)
+        assert known["temperature"] == pytest.approx(float(trained.network.temperature), abs=1e-3)
 
 
 @pytest.mark.parametrize("group", list(ConditionGroup))
 def test_batches_have_targets_that_are_distributions(
-    cases: list[Case], group: ConditionGroup
+    cases: dict[ConditionGroup, list[Case]], group: ConditionGroup
 ) -> None:
     """Whatever the augmentation does, every target sums to one and has the network's shape."""
     rng = np.random.default_rng(0)
-    series = series_batch(cases, group, rng, 2)
+    series = series_batch(cases[group], rng, 2)
     for target in series.targets:
         assert torch.allclose(target.sum(dim=0), torch.ones(target.shape[1]), atol=1e-5)
-    points = point_batch(cases, group, rng, 6)
+    points = point_batch(cases[group], group, rng, 6)
     net = network("coordinate", group)
     assert isinstance(net, PointFinder)
     assert net.log_maps(points.images).shape == points.targets.shape
     assert torch.allclose(points.targets.sum(dim=2), torch.ones_like(points.counts), atol=1e-4)
-    batch = crop_batch(Crops.of(cases, group), rng, 4)
+    batch = crop_batch(Crops.of(cases[group]), rng, 4)
     assert batch.crops.shape == (4, 3, 96, 96)
 
 
@@ -121,10 +158,49 @@ def test_networks_take_any_length() -> None:
         assert torch.allclose(probabilities.sum(dim=1), torch.ones(length), atol=1e-5)
 
 
-def test_metrics_on_known_answers() -> None:
-    """Perfect agreement is 1, chance is 0, a reversed score is 0."""
-    truth = np.array([0, 1, 2, 0, 1, 2])
-    assert quadratic_kappa(truth, truth) == 1
-    assert quadratic_kappa(truth, np.zeros(6, dtype=int)) == 0
-    assert auc(truth >= 1, truth.astype(float)) == 1
-    assert auc(truth >= 1, -truth.astype(float)) == 0
+@pytest.mark.parametrize("group", list(ConditionGroup))
+def test_what_nobody_labelled_is_not_taken_for_absent(
+    cases: dict[ConditionGroup, list[Case]], group: ConditionGroup
+) -> None:
+    """A place without a label has no target in stage 1 and no say in stage 2."""
+    case = dict(cases[group][0])
+    unlabelled = np.arange(case["distance"].shape[1]) % 5 == 2  # L3/L4, on each side
+    case["distance"] = np.where(unlabelled, np.nan, case["distance"])
+    case["points"] = np.where(unlabelled[:, None], np.nan, case["points"])
+    rng = np.random.default_rng(0)
+    for target in series_batch([case], rng, 4).targets:
+        assert torch.equal(target.sum(dim=0) == 0, torch.from_numpy(unlabelled))
+    points = point_batch([case], group, rng, 12)
+    if group is not ConditionGroup.SUBARTICULAR:
+        assert (points.counts[:, 2] == 0).all()
+        assert (points.counts[:, 5] == 0).all()  # "any level" is not known either
+    assert torch.isfinite(points.targets).all()
+
+
+def test_evaluation_of_the_shipped_models(data: Path, tmp_path: Path) -> None:
+    """Every labelled finding is measured by stage and as a whole; JSON, page and cards follow."""
+    records, _ = measure(data, ARTIFACTS, part="all", processes=1)
+    result = summarise(records)
+    assert result["studies"] == 2
+    assert result["findings"] == len(records) > 40
+    for stage in STAGES:
+        for group in ConditionGroup:
+            assert result[stage][group.short]
+    whole = result["end_to_end"]["canal"]
+    assert whole["in_plane_median_mm"]["model"] < whole["in_space_median_mm"]["model"] + 1e-9
+    assert whole["mae"]["low"] <= whole["mae"]["model"] <= whole["mae"]["high"]
+    parts = [result["competition"][k]["model"] for k in ("canal", "foraminal", "subarticular")]
+    parts.append(result["competition"]["any_severe"]["model"])
+    assert result["competition"]["score"]["model"] == pytest.approx(np.mean(parts), abs=1e-4)
+    kept = json.loads(json.dumps(result, allow_nan=False))
+    write_page(tmp_path / "page.html", data, records, kept, ["a fact"])
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert page.count("data:image/png") >= 2
+    card = tmp_path / "severity_canal" / "card.toml"
+    card.parent.mkdir()
+    card.write_text((ARTIFACTS / "severity_canal" / "card.toml").read_text("utf-8"), "utf-8")
+    write_metrics(card, kept)
+    write_metrics(card, kept)
+    facts = tomllib.loads(card.read_text("utf-8"))
+    assert facts["metrics"]["unseen_studies"] == 2
+    assert facts["metrics"]["end_to_end"]["mae"]["model"] == whole["mae"]["model"]
