@@ -95,7 +95,7 @@ class Quarantine:
             return None
         try:
             entry = Entry(
-                datetime.now(UTC).isoformat(timespec="milliseconds"),
+                datetime.now(UTC).isoformat(timespec="microseconds"),
                 source,
                 reason,
                 _sha256(what),

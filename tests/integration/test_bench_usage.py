@@ -8,7 +8,7 @@ from tests.waiting import wait_for
 
 CHILD = (
     "import subprocess, sys\n"
-    "load = 'held = bytes(1) * (96 << 20); sum(range(10_000_000)); input()'\n"
+    "load = 'held = bytes(1) * (96 << 20); sum(range(40_000_000)); input()'\n"
     "subprocess.run([sys.executable, '-c', load], stdin=sys.stdin)\n"
     "input()\n"
 )

@@ -31,7 +31,7 @@ from tests.waiting import free_port, wait_for
 EXPLICIT, IMPLICIT = str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)
 
 
-def destination(port: int, ae_title: str = "PACS", timeout_s: float = 5.0) -> Destination:
+def destination(port: int, ae_title: str = "PACS", timeout_s: float = 30.0) -> Destination:
     return Destination(
         name="pacs", host="127.0.0.1", port=port, ae_title=ae_title, timeout_s=timeout_s
     )
