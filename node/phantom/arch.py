@@ -10,35 +10,50 @@ from node.phantom.patient import Body, Disc, Patient
 from node.spine.anatomy import Side
 
 
-def paint_arch(canvas: Canvas, patient: Patient, k: int, grain: Grain) -> None:
+def paint_arch(canvas: Canvas, patient: Patient, k: int, grains: tuple[Grain, Grain]) -> None:
     """Paint pedicles, articular processes, laminae and the spinous process of vertebra ``k``."""
+    grain, broad = grains
+    rugged = (broad, patient.looks.rugged) if patient.looks.rugged else None
     body = patient.bodies[k]
     above, below = patient.discs[k - 1], patient.discs[k]
     scale, hw, pw = patient.scale, body.canal_half_width, body.pedicle_width
     ps, slip = body.pedicle_s, -body.slip
-    arch, front = Bone(canvas, grain), Bone(canvas, grain)
+    arch, front = Bone(canvas, grain, rugged), Bone(canvas, grain, rugged)
     for side, sign in ((Side.LEFT, 1.0), (Side.RIGHT, -1.0)):
         worn = max(below.recess[side], 0.6 * below.foramen[side])
+        old = patient.anomalies.worn(k, side)
         pars = (ps + 2, 13.0 + slip, sign * (hw + 3.5))
         knee = (body.bottom - 3, 20.5 + slip, sign * (hw + 0.5))
         arch.rod((pars, knee), (4.3 * scale, 4.6 * scale))
-        ends = (18.5 + slip, hw - 2.5), (24.5 + slip, hw + 2.0)
+        # A worn joint grows outward and back: what it does to the recess is the recess's grade.
+        ends = (18.5 + 0.8 * old + slip, hw - 2.5), (24.5 + 1.5 * old + slip, hw + 2.0 + old)
         along = (body.bottom - 7, below.s + 8.0 * scale)
-        arch.add(*_pillar(canvas, ends, along, (3.9 + 0.9 * worn) * scale, sign))
+        arch.add(*_pillar(canvas, ends, along, (3.9 + 0.9 * worn + 0.9 * old) * scale, sign))
         front.add(*_pedicle(canvas, body, sign))
-        _superior(front, canvas, (body, above), side, scale)
+        _superior(
+            front, canvas, (body, above), side, scale, old=patient.anomalies.worn(k - 1, side)
+        )
         if body.name[0] == "L":
             out = (ps, 9.5, sign * (hw + 0.8 * pw)), (ps - 1, 12.0, sign * 45.0)
-            arch.rod(out, (4.5 * scale, 3.2 * scale))
+            fused = body.name == "L5" and patient.anomalies.transition == "sacralised"
+            arch.rod(out, (4.5 * scale, (8.0 if fused else 3.2) * scale))
     arch.add(*_lamina(canvas, body, scale))
     arch.add(*_spinous(canvas, body, scale))
     arch.paint(1.1)
     front.paint(1.1)
-    for sign in (1.0, -1.0):
-        _facet_gap(canvas, above, (hw, scale), sign)
+    for side, sign in ((Side.LEFT, 1.0), (Side.RIGHT, -1.0)):
+        _facet_gap(canvas, above, (hw, scale), sign, patient.anomalies.worn(k - 1, side))
 
 
-def _superior(bone: Bone, canvas: Canvas, at: tuple[Body, Disc], side: Side, scale: float) -> None:
+def _superior(
+    bone: Bone,
+    canvas: Canvas,
+    at: tuple[Body, Disc],
+    side: Side,
+    scale: float,
+    *,
+    old: float = 0.0,
+) -> None:
     """Add a superior articular process: it rises from the pedicle, outside the joint above."""
     body, above = at
     sign = 1.0 if side is Side.LEFT else -1.0
@@ -47,9 +62,9 @@ def _superior(bone: Bone, canvas: Canvas, at: tuple[Body, Disc], side: Side, sca
     low = (body.pedicle_s, 11.0 + slip, sign * (hw + 0.5 * body.pedicle_width))
     high = (above.s, 15.0 - worn, sign * (hw + 6.5))
     bone.rod((low, high), (4.6 * scale, 4.0 * scale))
-    ends = (12.6 - 1.2 * worn, hw + 4.5 - 1.2 * worn), (19.5, hw + 9.0)
+    ends = (12.6 - 1.2 * worn + old, hw + 4.5 - 1.2 * worn + old), (19.5, hw + 9.0 + 1.5 * old)
     along = (above.s - 7.0 * scale, body.pedicle_s)
-    bone.add(*_pillar(canvas, ends, along, (3.5 + 0.9 * worn) * scale, sign))
+    bone.add(*_pillar(canvas, ends, along, (3.5 + 0.9 * worn + old) * scale, sign))
 
 
 def _pillar(
@@ -100,8 +115,10 @@ def _pedicle(canvas: Canvas, body: Body, sign: float) -> tuple[Region, Array]:
     return region, np.maximum((norm - 1) * min(half, pw), ends)
 
 
-def _facet_gap(canvas: Canvas, disc: Disc, size: tuple[float, float], sign: float) -> None:
-    """Cartilage and a little fluid between the articular processes."""
+def _facet_gap(
+    canvas: Canvas, disc: Disc, size: tuple[float, float], sign: float, old: float
+) -> None:
+    """Cartilage between the articular processes, and the effusion of a worn joint."""
     hw, scale = size
     ends = (
         (disc.s - 3.5 * scale, 18.6, sign * (hw + 3.3)),
@@ -111,6 +128,8 @@ def _facet_gap(canvas: Canvas, disc: Disc, size: tuple[float, float], sign: floa
     du = sign * region.u - (hw + 3.3)
     joint = np.abs(0.61 * (region.v - 18.6) - 0.79 * du) - 0.5
     canvas.paint(region, 0.75 * canvas.soft(np.maximum(away, joint)), Tissue.CARTILAGE)
+    if old > 0.45:
+        canvas.paint(region, 0.8 * canvas.soft(np.maximum(away, joint + 0.2)), Tissue.FLUID)
 
 
 def _lamina_s(body: Body) -> float:
@@ -162,7 +181,9 @@ def paint_midline(canvas: Canvas, patient: Patient, grains: tuple[Grain, Grain])
     canvas.paint(region, canvas.soft(away), Tissue.FIBROSIS, 1 + 0.15 * fine.at(region))
     streaks = np.clip(0.5 + 0.9 * broad.at(region, 21) + 0.4 * fine.at(region, 5), 0, 1)
     canvas.paint(
-        region, (0.25 + 0.6 * patient.fatty_muscle) * streaks * canvas.soft(away), Tissue.FAT
+        region,
+        patient.looks.streaks * (0.25 + 0.6 * patient.fatty_muscle) * streaks * canvas.soft(away),
+        Tissue.FAT,
     )
     behind = np.maximum(np.abs(region.v - tip) - 1.0, np.abs(region.u) - 4.0)
     canvas.paint(region, canvas.soft(behind), Tissue.LIGAMENT)

@@ -33,7 +33,7 @@ class Sac:
         for disc in patient.discs:
             near = np.exp(-(((s - disc.s) / (0.5 * disc.height + 4.0)) ** 2))
             # From about 165 mm² to 100 mm² at moderate, 65 mm² at severe and 30 mm² at worst.
-            narrowed = (0.9 + 9.0 * disc.canal) * near * taper
+            narrowed = (0.9 + 9.0 * disc.canal) * patient.narrowing * near * taper
             front = front + narrowed * disc.front_share
             back = back - narrowed * (1 - disc.front_share)
             width = width * (1 - 0.38 * disc.canal * near)
@@ -42,7 +42,7 @@ class Sac:
         half = np.maximum(0.5 * (back - front), 0.9 * (taper > 0))
         self.s, self.effaced = s, np.clip(effaced, 0, 1)
         self.front, self.back, self.half_width = middle - half, middle + half, width
-        self.end = patient.sac_end
+        self.end, self._triangle = patient.sac_end, patient.looks.triangle
 
     def at(self, s: NDArray[np.floating] | float) -> tuple[Vector, Vector, Vector]:
         """Return the middle, half depth and half width (mm) at places along the spine."""
@@ -55,6 +55,8 @@ class Sac:
         """Return the distance (mm) outside the sac, negative within it."""
         middle, depth, width = (a[:, None, None] for a in self.at(region.s.ravel()))
         dv, du = (region.v - middle) / (depth + 0.01), region.u / (width + 0.01)
+        if self._triangle:
+            du = du / (1 - self._triangle * np.clip(dv, -1, 1))
         norm = (np.abs(du) ** 2.2 + np.abs(dv) ** 2.2) ** (1 / 2.2)
         return np.asarray((norm - 1) * np.minimum(depth, width), dtype=np.float32)
 
@@ -78,7 +80,9 @@ def paint_fat(canvas: Canvas, patient: Patient, grain: Grain) -> None:
         canvas.paint(region, cover, Tissue.FAT, 0.94 + 0.06 * grain.at(region))
 
 
-def paint_sac(canvas: Canvas, patient: Patient, sac: Sac, rng: np.random.Generator) -> None:
+def paint_sac(
+    canvas: Canvas, patient: Patient, sac: Sac, grain: Grain, rng: np.random.Generator
+) -> None:
     """Paint dura, CSF, cord with conus, and the roots of the cauda equina."""
     region = canvas.region((float(sac.s[0]), -1.0, -13.0), (sac.end, 24.0, 13.0))
     s = region.s.ravel()
@@ -86,7 +90,10 @@ def paint_sac(canvas: Canvas, patient: Patient, sac: Sac, rng: np.random.Generat
     away = sac.outside(region)
     canvas.paint(region, canvas.soft(away - 0.5) * (depth > 0.8), Tissue.LIGAMENT)
     csf = canvas.soft(away) * (depth > 0.8)
-    pulsation = 1 - 0.06 * np.sin(region.s / rng.uniform(9, 25) + rng.uniform(0, 6))
+    flow = patient.looks.pulsation
+    pulsation = 1 - flow * np.sin(region.s / rng.uniform(9, 25) + rng.uniform(0, 6))
+    if patient.looks.natural:
+        pulsation = pulsation.clip(0, 1) * (1 - flow * np.clip(grain.at(region, 11), 0, 1))
     canvas.paint(region, csf, Tissue.CSF, pulsation)
     haze = np.exp(-(((region.v - middle - 0.5 * depth) / (0.36 * depth + 0.1)) ** 2))
     below = 1 / (1 + np.exp((patient.conus - 12 - region.s) / 6.0))
@@ -123,7 +130,13 @@ def _roots(
                 v = middle + depth * np.clip(low - 0.9 * (lateral - 0.5) + wave, -0.7, 0.8)
                 u = sign * width * np.clip(lateral + wave, 0.05, 0.95)
                 on = (s > patient.conus - 18 + rng.uniform(0, 14)) & (s < leave)
-                _stamp(cover, (v - v0) / h, (u - u0) / h, on, rng.uniform(0.65, 0.95) / h)
+                _stamp(
+                    cover,
+                    (v - v0) / h,
+                    (u - u0) / h,
+                    on,
+                    patient.looks.roots * rng.uniform(0.65, 0.95) / h,
+                )
     return cover
 
 

@@ -86,16 +86,19 @@ class Canvas:
     ----------
     low, high : (s, v, u) mm
         The box.
-    spacing : float
+    spacing : float or (s, v, u)
         mm between voxels.
     table : (tissues, channels) float32
         From `node.phantom.contrast.signals`.
     """
 
-    def __init__(self, low: Point, high: Point, spacing: float, table: Array) -> None:
-        self.low, self.spacing, self.table = low, spacing, table
+    def __init__(self, low: Point, high: Point, spacing: float | Point, table: Array) -> None:
+        steps = (spacing,) * 3 if isinstance(spacing, float) else spacing
+        self.low, self.steps, self.table = low, steps, table
+        #: Of the finest axis: what edges are soft by.
+        self.spacing = min(steps)
         self.shape = tuple(
-            int(np.ceil((b - a) / spacing)) + 1 for a, b in zip(low, high, strict=True)
+            int(np.ceil((b - a) / d)) + 1 for a, b, d in zip(low, high, steps, strict=True)
         )
         self.channels = [np.zeros(self.shape, np.float32) for _ in range(table.shape[1])]
         self.alpha = np.zeros(self.shape, np.float32)
@@ -104,13 +107,13 @@ class Canvas:
         """Return the voxels between two corners, clipped to the canvas (perhaps none)."""
         cuts, axes = [], []
         for axis in range(3):
-            count = self.shape[axis]
-            first = int(np.floor((low[axis] - self.low[axis]) / self.spacing))
-            last = int(np.ceil((high[axis] - self.low[axis]) / self.spacing)) + 1
+            count, step = self.shape[axis], self.steps[axis]
+            first = int(np.floor((low[axis] - self.low[axis]) / step))
+            last = int(np.ceil((high[axis] - self.low[axis]) / step)) + 1
             cut = slice(min(max(first, 0), count), max(min(last, count), 0))
             cut = slice(cut.start, max(cut.start, cut.stop))
             cuts.append(cut)
-            place = np.arange(cut.start, cut.stop, dtype=np.float32) * self.spacing
+            place = np.arange(cut.start, cut.stop, dtype=np.float32) * step
             axes.append((place + self.low[axis]).astype(np.float32))
         s, v, u = axes
         return Region((cuts[0], cuts[1], cuts[2]), s[:, None, None], v[:, None], u[None, None, :])
@@ -187,10 +190,21 @@ def rounded(a: Array, b: Array, radius: float = 2.0) -> Array:
 
 
 class Bone:
-    """Shapes that grow together into one bone: all the cortex first, then all the marrow."""
+    """Shapes that grow together into one bone: all the cortex first, then all the marrow.
 
-    def __init__(self, canvas: Canvas, grain: Grain) -> None:
-        self._canvas, self._grain = canvas, grain
+    Parameters
+    ----------
+    canvas : Canvas
+    grain : Grain
+        Of the marrow, and of the surface.
+    rugged : (Grain, float), optional
+        A broader grain and how far (mm) it moves the surface.
+    """
+
+    def __init__(
+        self, canvas: Canvas, grain: Grain, rugged: tuple[Grain, float] | None = None
+    ) -> None:
+        self._canvas, self._grain, self._rugged = canvas, grain, rugged
         self._parts: list[tuple[Region, Array]] = []
 
     def add(self, region: Region, away: Array) -> None:
@@ -204,6 +218,12 @@ class Bone:
     def paint(self, rim: float = 1.0, darker: float = 1.0) -> None:
         """Paint what was added; ``rim`` is the cortex, mm."""
         rough = [a + np.float32(0.12) * self._grain.at(r, 9) for r, a in self._parts]
+        if self._rugged:
+            broad, size = self._rugged
+            rough = [
+                a + np.float32(size) * broad.at(r, 55)
+                for (r, _), a in zip(self._parts, rough, strict=True)
+            ]
         for (region, _), away in zip(self._parts, rough, strict=True):
             self._canvas.paint(region, self._canvas.soft(away), Tissue.CORTEX)
         for (region, _), away in zip(self._parts, rough, strict=True):

@@ -5,9 +5,8 @@ import numpy as np
 from node.phantom.canvas import Canvas, Grain, Region, rounded
 from node.phantom.contrast import Array, Tissue
 from node.phantom.patient import Body, Disc
+from node.phantom.population import Looks
 from node.spine.anatomy import Side
-
-_RIM = 0.9  # thickness of cortex and endplate, mm
 
 
 def outline(v: Array, u: Array, half_width: float, depth: float) -> tuple[Array, Array]:
@@ -84,6 +83,9 @@ def paint_body(
     around: tuple[Disc | None, Disc | None],
     grains: tuple[Grain, Grain],
     rng: np.random.Generator,
+    *,
+    looks: Looks,
+    front_loss: float,
 ) -> None:
     """Paint a vertebral body: cortex, marrow, basivertebral vein, endplate changes.
 
@@ -94,6 +96,9 @@ def paint_body(
     around : the disc above and the disc below
     grains : fine and broad texture of the marrow
     rng : numpy Generator
+    looks : Looks
+    front_loss : float
+        Share of its front height lost to a fracture.
     """
     w = body.half_width + 7.0
     region = canvas.region((body.top - 2, -body.depth - 9, -w), (body.bottom + 2, 7.0, w))
@@ -106,8 +111,12 @@ def paint_body(
     away = away * narrow
     middle, half = (body.top + body.bottom) / 2, (body.bottom - body.top) / 2
     level = (region.s - middle) / half
-    waist = (0.5 if body.is_sacral else 2.0) * (1 - np.clip(level**2, 0, 1))
-    hollow = (0.0 if body.is_sacral else rng.uniform(0.8, 2.6)) * (1 - np.clip(norm, 0, 1) ** 2)
+    waist = (0.5 if body.is_sacral else looks.waist) * (1 - np.clip(level**2, 0, 1))
+    deep = 0.0 if body.is_sacral else rng.uniform(*looks.hollow)
+    hollow = deep * (1 - np.clip(norm, 0, 1) ** 2)
+    if front_loss:
+        sunk = np.clip(-v / body.depth, 0, 1) ** 0.8 * 2 * half * front_loss
+        hollow = hollow + sunk
     ends = np.maximum(body.top + 0.7 * hollow - region.s, region.s - body.bottom + hollow)
     spurs = _spurs(around, region, v, level)
     fine, broad = grains
@@ -115,7 +124,7 @@ def paint_body(
     shape = rounded(away, ends)
     canvas.paint(region, canvas.soft(shape), Tissue.CORTEX)
     # The chemical shift along the readout makes one endplate look thicker than the other.
-    rim = rounded(away + 0.7, ends + _RIM)
+    rim = rounded(away + looks.rim, ends + looks.plate)
     spread = rng.uniform(0.06, 0.16)
     texture = 1 + spread * fine.at(region) + 0.8 * spread * broad.at(region)
     marrow = canvas.soft(rim)

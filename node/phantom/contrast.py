@@ -63,11 +63,15 @@ PROPERTIES: dict[Tissue, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Weighting:
-    """The timing of a (fast) spin echo: TR, TE and, for STIR, TI; all in ms."""
+    """The timing of a (fast) spin echo: TR, TE and, for STIR, TI; all in ms.
+
+    ``suppression`` is the share of the fat's signal that a fat saturation takes.
+    """
 
     repetition: float
     echo: float
     inversion: float | None = None
+    suppression: float = 0.0
 
     def signal(self, density: float, t1: float, t2: float) -> float:
         """Return the magnitude signal of one tissue."""
@@ -78,7 +82,12 @@ class Weighting:
 
 
 def signals(
-    weightings: tuple[Weighting, ...], rng: np.random.Generator, *, fatty: float, jitter: float
+    weightings: tuple[Weighting, ...],
+    rng: np.random.Generator,
+    *,
+    fatty: float,
+    jitter: float,
+    strength: float = 1.5,
 ) -> Array:
     """Return the signal of every tissue in every weighting, jittered for one patient.
 
@@ -90,6 +99,8 @@ def signals(
         Fat fraction of the marrow, 0 to 1.
     jitter : float
         Standard deviation of the log of each tissue's density and relaxation times.
+    strength : float
+        Of the field, tesla: T1 grows with its cube root, fat's less (Bottomley 1984).
 
     Returns
     -------
@@ -98,8 +109,40 @@ def signals(
     table = np.zeros((len(Tissue), len(weightings)))
     for tissue, (density, t1, t2) in PROPERTIES.items():
         f = np.exp(rng.normal(0, jitter, 3))
+        slower = (strength / 1.5) ** (0.12 if tissue is Tissue.FAT else 0.33)
         for k, w in enumerate(weightings):
-            table[tissue, k] = w.signal(density * f[0], t1 * f[1], t2 * f[2])
+            table[tissue, k] = w.signal(density * f[0], t1 * slower * f[1], t2 * f[2])
+    table[Tissue.FAT] *= [1 - w.suppression for w in weightings]
     marrow = table[Tissue.MARROW]
     table[Tissue.MARROW] = marrow + fatty * (0.8 * table[Tissue.FAT] - marrow)
     return table.astype(np.float32)
+
+
+def randomised(table: Array, rng: np.random.Generator, share: float) -> Array:
+    """Mix the signals with random ones, so that networks cannot lean on contrast alone.
+
+    Air stays dark, and CSF stays apart from nerve: where the two look alike, nobody can grade.
+
+    Parameters
+    ----------
+    table : (tissues, weightings) float32
+    rng : numpy Generator
+    share : float
+        Of the random part, 0 to 1.
+    """
+    top = table.max(axis=0)
+    mixed = (1 - share) * table + share * top * rng.uniform(0.03, 1.0, table.shape)
+    mixed[Tissue.AIR] = table[Tissue.AIR]
+    nerve = mixed[Tissue.NERVE]
+    gap = mixed[Tissue.CSF] - nerve
+    down = (gap < 0) & (nerve > 0.32 * top)
+    gap = np.where(down, -1, 1) * np.maximum(np.abs(gap), 0.3 * top)
+    mixed[Tissue.CSF] = np.clip(nerve + gap, 0, None)
+    return np.asarray(mixed, dtype=np.float32)
+
+
+def fat_shares(fatty: float) -> Array:
+    """Return (tissues, 1): what share of the pure fat's signal each tissue's fat gives."""
+    shares = np.zeros((len(Tissue), 1), np.float32)
+    shares[Tissue.FAT], shares[Tissue.MARROW] = 1.0, 0.8 * fatty
+    return shares

@@ -115,7 +115,7 @@ class Identity:
 
     def _uid(self, *parts: object) -> str:
         o = self.options
-        wishes = (o.balanced, sorted(o.severities.items()), o.stir, o.axial, o.coverage)
+        wishes = (o.balanced, sorted(o.severities.items()), o.stir, o.axial, o.coverage or "full")
         made = "lumbar-node phantom 1" if o.variety == "plain" else "lumbar-node phantom 2"
         return derived_uid(made, self.seed, wishes, *parts)
 
@@ -137,7 +137,9 @@ def build_datasets(identity: Identity, volume: Volume, scan: Scan, copy: int = 0
         Which series of its role it is, from 0.
     """
     count = len(volume.slices)
-    numbers = range(count, 0, -1) if scan.reversed_numbers else range(1, count + 1)
+    numbers = range(scan.first_number, scan.first_number + count)
+    if scan.reversed_numbers:
+        numbers = numbers[::-1]
     return [
         _dataset(identity, volume, (scan, copy), s, n)
         for s, n in zip(volume.slices, numbers, strict=True)
@@ -223,8 +225,8 @@ def _acquisition(ds: Dataset, identity: Identity, scan: Scan) -> None:
         ds.InversionTime = f"{weighting.inversion:g}"
     ds.EchoTrainLength = 4 if scan.role is Role.SAGITTAL_T1 else 15
     ds.NumberOfAverages = "2"
-    ds.MagneticFieldStrength = "1.5"
-    ds.ImagingFrequency = "63.87"
+    ds.MagneticFieldStrength = f"{scan.strength:g}"
+    ds.ImagingFrequency = f"{42.58 * scan.strength:.2f}"
     ds.ImagedNucleus = "1H"
     ds.FlipAngle = "150"
     ds.SliceThickness = f"{scan.thickness:g}" if identity.has_spacing else ""

@@ -9,7 +9,7 @@ from node.spine.anatomy import FindingKey, Role
 Vendor = Literal["siemens", "ge", "philips"]
 Descriptions = Literal["plain", "blank", "misleading"]
 Variety = Literal["plain", "wide"]
-Coverage = Literal["full", "sacrum_cut", "off_centre", "small_field"]
+Coverage = Literal["full", "sacrum_cut", "top_cut", "off_centre", "small_field"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,10 @@ class StudyOptions:
         Whether SliceThickness and SpacingBetweenSlices are filled.
     descriptions : "plain", "blank", "misleading" or None
     vendor : "siemens", "ge", "philips" or None
-    coverage : str
-        ``full`` shows all five levels and the sacrum; ``sacrum_cut`` ends just below L5/S1;
-        ``off_centre`` and ``small_field`` are harder sagittal fields of view.
+    coverage : str or None
+        ``full`` shows all five levels and the sacrum; ``sacrum_cut`` ends just below L5/S1,
+        ``top_cut`` (wide) begins just above L1/L2; ``off_centre`` and ``small_field`` are harder
+        sagittal fields of view. The plain variety's chance is always full.
     transfer_syntax : "explicit" or "rle"
     """
 
@@ -56,5 +57,5 @@ class StudyOptions:
     spacing_attributes: bool | None = None
     descriptions: Descriptions | None = None
     vendor: Vendor | None = None
-    coverage: Coverage = "full"
+    coverage: Coverage | None = None
     transfer_syntax: Literal["explicit", "rle"] = "explicit"

@@ -8,10 +8,12 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter1d
 
+from node.phantom.artefacts import shift_fat, spoil
 from node.phantom.canvas import Canvas
-from node.phantom.contrast import Array
+from node.phantom.contrast import Array, Tissue
 from node.phantom.curve import Curve, Vector
-from node.phantom.protocol import Pose, Scan
+from node.phantom.planes import Pose
+from node.phantom.protocol import Scan
 from node.phantom.trunk import Landmarks
 from node.spine.anatomy import Role
 from node.spine.geometry import Plane
@@ -77,7 +79,9 @@ class Scanner:
     ) -> None:
         self._curve, self._pose, self._marks = curve, pose, marks
         self._column, self._trunk, self._wobble = column, trunk, wobble
-        self._rough, self._fine, self._cover = trunk.alpha, column.alpha, column.alpha
+        self._cover = column.alpha
+        #: Pairs of column and trunk: the signal, and the share of fat where it is shifted.
+        self._layers: list[tuple[Array, Array]] = []
 
     def scan(self, scan: Scan, channel: int, rng: np.random.Generator) -> list[Array]:
         """Return the images (rows, columns) float32 of a series, whole numbers 0 to 4095."""
@@ -85,7 +89,7 @@ class Scanner:
         raw = [self._slice(scan, plane) for plane in scan.planes]
         peak = float(np.percentile(np.concatenate([r[::3, ::3].ravel() for r in raw]), 99.0))
         images = [
-            _reconstruct((r / peak) ** scan.gamma, plane, scan.noise, rng)
+            _reconstruct((r / peak) ** scan.gamma, plane, scan, rng)
             for r, plane in zip(raw, scan.planes, strict=True)
         ]
         sparse = np.concatenate([i[::3, ::3].ravel() for i in images])
@@ -95,32 +99,42 @@ class Scanner:
     def _prepare(self, scan: Scan, channel: int) -> None:
         """Average the canvases over the slice thickness where an axis runs along the slab."""
         sagittal = scan.role is not Role.AXIAL_T2
-        size = max(1, round(scan.thickness / self._trunk.spacing))
         axis = 2 if sagittal else 0
-        self._rough = uniform_filter1d(self._trunk.channels[channel], size, axis=axis)
-        self._fine, self._cover = self._column.channels[channel], self._column.alpha
+        size = max(1, round(scan.thickness / self._trunk.steps[axis]))
+        own = max(1, round(scan.thickness / self._column.spacing))
+        self._cover = self._column.alpha
         if sagittal:
-            size = max(1, round(scan.thickness / self._column.spacing))
-            self._fine = uniform_filter1d(self._fine, size, axis=2)
-            self._cover = uniform_filter1d(self._cover, size, axis=2)
+            self._cover = uniform_filter1d(self._cover, own, axis=2)
+        self._layers = []
+        for k in (channel, -1) if scan.artefacts.fat_shift else (channel,):
+            fine = self._column.channels[k]
+            if sagittal:
+                fine = uniform_filter1d(fine, own, axis=2)
+            self._layers.append((fine, uniform_filter1d(self._trunk.channels[k], size, axis=axis)))
+        self._fat = float(self._column.table[Tissue.FAT, channel])
 
     def _slice(self, scan: Scan, plane: Plane) -> Array:
         """Return the mean signal of a slab on the acquired grid, weighed by the coil."""
         shape = _grid(plane, scan.resolution)
-        fine = np.zeros(shape, np.float32)
-        cover = np.zeros(shape, np.float32)
+        sums = np.zeros((len(self._layers) + 1, *shape), np.float32)
         lattice = self._lattice(plane, 0.0)
         parts = self._slab(scan, plane, lattice)
         move = self._wobble.at(parts[len(parts) // 2], 9.0, 0.65)
         for spine in parts:
-            self._add_column(fine, cover, spine + move)
+            self._add_column(sums, spine + move)
         places = np.stack([-lattice[..., 2], lattice[..., 1], lattice[..., 0]], axis=-1)
         places += self._wobble.at(lattice, 21.0, 2.6) + self._wobble.at(lattice + 50, 9.0, 0.8)
         # The trunk is coarse: it is sampled coarsely too, then refined.
         index = _index(self._trunk, places, _grid(plane, 0.9 * self._trunk.spacing))
-        rough = map_coordinates(self._rough, index, order=1, mode="nearest")
-        signal = fine / len(parts) + (1 - cover / len(parts)) * _stretch(rough, shape)
-        return signal * _stretch(self._sensitivity(scan, lattice), shape)
+        *fine, cover = sums / len(parts)
+        signal, *fat = (
+            own
+            + (1 - cover) * _stretch(map_coordinates(rough, index, order=1, mode="nearest"), shape)
+            for own, (_, rough) in zip(fine, self._layers, strict=True)
+        )
+        if fat:
+            signal = shift_fat(signal, fat[0] * np.float32(self._fat), scan.artefacts)
+        return np.asarray(signal * _stretch(self._sensitivity(scan, lattice), shape))
 
     def _slab(self, scan: Scan, plane: Plane, lattice: Vector) -> list[Vector]:
         """Return the curved coordinates of the sheets whose mean is the slice."""
@@ -141,15 +155,10 @@ class Scanner:
         across = np.linspace(0, ends[1], m)[None, :, None] * plane.along_row
         return self._pose.to_anatomy(plane.origin + offset * plane.normal + down + across)
 
-    def _add_column(
-        self,
-        fine: Array,
-        cover: Array,
-        spine: Vector,
-    ) -> None:
-        """Add the column's signal where the slice meets its canvas."""
-        index = _index(self._column, spine, (fine.shape[0], fine.shape[1]))
-        inside = np.ones(fine.shape, bool)
+    def _add_column(self, sums: Array, spine: Vector) -> None:
+        """Add the column's layers, and last its coverage, where the slice meets its canvas."""
+        index = _index(self._column, spine, (sums.shape[1], sums.shape[2]))
+        inside = np.ones(sums.shape[1:], bool)
         for axis, size in enumerate(self._column.shape):
             inside &= (index[axis] > -1) & (index[axis] < size)
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
@@ -157,8 +166,8 @@ class Scanner:
             return
         cut = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         index = np.ascontiguousarray(index[:, cut[0], cut[1]])
-        fine[cut] += map_coordinates(self._fine, index, order=1)
-        cover[cut] += map_coordinates(self._cover, index, order=1)
+        for total, volume in zip(sums, (*(f for f, _ in self._layers), self._cover), strict=True):
+            total[cut] += map_coordinates(volume, index, order=1)
 
     def _sensitivity(self, scan: Scan, anatomy: Vector) -> Array:
         """Return the coil's weight at anatomical points: falls from the back of the patient."""
@@ -170,8 +179,8 @@ class Scanner:
         for k, (a, b, c, d) in enumerate(coil.waves, start=1):
             weight *= 1 + a * np.sin(k * h / 90 + 9 * c) * np.cos(k * y / 80 + 9 * d + 9 * b)
         if coil.saturation is not None:
-            edge = np.interp(h, marks.h, marks.y) - 62
-            band = 1 / (1 + np.exp(-(y - edge) / 5.0))
+            edge = np.interp(h, marks.h, marks.y) - coil.saturation_edge
+            band = 1 / (1 + np.exp(-(y - edge) / coil.saturation_blur))
             weight *= coil.saturation + (1 - coil.saturation) * band
         return weight.astype(np.float32)
 
@@ -204,25 +213,17 @@ def _index(canvas: Canvas, places: Vector, shape: tuple[int, int]) -> Array:
     """Return voxel indices (3, rows, columns) of a slice from its lattice of places (s, v, u)."""
     index = np.empty((3, *shape), np.float32)
     for k in range(3):
-        index[k] = _stretch((places[..., k] - canvas.low[k]) / canvas.spacing, shape)
+        index[k] = _stretch((places[..., k] - canvas.low[k]) / canvas.steps[k], shape)
     return index
 
 
-def _reconstruct(signal: Array, plane: Plane, noise: float, rng: np.random.Generator) -> Array:
+def _reconstruct(signal: Array, plane: Plane, scan: Scan, rng: np.random.Generator) -> Array:
     """Add complex noise and interpolate to the plane's matrix by zero filling; magnitude."""
     n, m = signal.shape
-    grain = rng.standard_normal((2, n, m), dtype=np.float32) * np.float32(noise)
+    grain = rng.standard_normal((2, n, m), dtype=np.float32) * np.float32(scan.noise)
     space = fft.fftshift(fft.fft2(signal + grain[0] + 1j * grain[1]))
-    window = [_taper(k) for k in (n, m)]
-    space *= window[0][:, None] * window[1]
     full = np.zeros((plane.rows, plane.columns), np.complex64)
     r, c = plane.rows // 2 - n // 2, plane.columns // 2 - m // 2
-    full[r : r + n, c : c + m] = space
+    full[r : r + n, c : c + m] = spoil(space, scan.artefacts)
     scale = np.float32(plane.rows * plane.columns / (n * m))
     return np.asarray(np.abs(fft.ifft2(fft.ifftshift(full))) * scale, dtype=np.float32)
-
-
-def _taper(count: int) -> Array:
-    """A mild filter against ringing: 1 in the middle of k-space, 0.5 at its edge."""
-    k = np.abs(np.arange(count) - count // 2) / (count / 2)
-    return (1 - 0.5 * np.clip((k - 0.4) / 0.6, 0, 1) ** 2).astype(np.float32)

@@ -1,12 +1,14 @@
 """A phantom study: volumes to train and test on, DICOM only when asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
 
 from node.phantom import arch
+from node.phantom.acquisition import draw_wide_pose, draw_wide_scans
+from node.phantom.anomalies import afflicted, draw_anomalies, paint_anomalies
 from node.phantom.canal import (
     Sac,
     paint_fat,
@@ -17,11 +19,14 @@ from node.phantom.canal import (
 )
 from node.phantom.canvas import Canvas, Grain
 from node.phantom.column import paint_body, paint_disc
-from node.phantom.contrast import Array, Weighting, signals
+from node.phantom.contrast import Array, Weighting, fat_shares, randomised, signals
 from node.phantom.headers import Identity, build_datasets
 from node.phantom.options import StudyOptions
-from node.phantom.patient import Patient, make_patient
-from node.phantom.protocol import Pose, Scan, draw_pose, draw_scans
+from node.phantom.patient import Patient
+from node.phantom.people import make_patient
+from node.phantom.planes import Pose, draw_pose
+from node.phantom.population import POPULATIONS, draw_looks
+from node.phantom.protocol import Scan, draw_scans
 from node.phantom.scanner import Scanner, Wobble
 from node.phantom.severity import complete, draw, grade
 from node.phantom.trunk import Landmarks, paint_trunk
@@ -31,6 +36,9 @@ from node.spine.volume import Slice, Volume, ordered
 Point = tuple[float, float, float]
 
 _COLUMN_SPACING, _TRUNK_SPACING = 0.7, 1.5
+
+#: Share of wide studies whose contrasts are partly or wholly random.
+_RANDOM_CONTRAST = 0.15
 
 
 @dataclass(frozen=True)
@@ -126,25 +134,25 @@ def make_study(seed: int, *, options: StudyOptions | None = None) -> PhantomStud
         A severity in the options is not between 0 and 1.
     """
     options = options or StudyOptions()
-    draws = [np.random.default_rng([seed, k]) for k in range(8)]
+    identity = Identity(seed, options)
+    draws = [np.random.default_rng([seed, k]) for k in range(9)]
     severities = complete(options.severities, draw(draws[0], balanced=options.balanced))
-    patient = make_patient(draws[1], severities)
-    pose = draw_pose(draws[2])
-    scans = draw_scans(draws[3], patient, pose, options)
+    patient = make_patient(draws[1], severities, POPULATIONS[options.variety])
+    if options.variety == "wide":
+        patient = replace(patient, looks=draw_looks(draws[8]))
+        patient = afflicted(patient, draw_anomalies(draws[8], patient))
+        pose = draw_wide_pose(draws[2])
+        scans = draw_wide_scans(draws[3], patient, pose, options, identity.vendor)
+    else:
+        pose = draw_pose(draws[2])
+        scans = draw_scans(draws[3], patient, pose, options)
     channels = _channels(scans)
-    odd = draws[4].random() < 0.12
-    table = signals(
-        tuple(channels),
-        draws[4],
-        fatty=patient.fatty_marrow,
-        jitter=0.22 if odd else 0.08,
-    )
+    table = _table(draws[4], patient, tuple(channels), scans, options)
     column = paint_column(patient, table, draws[5])
     trunk, marks = _paint_trunk(patient, table, draws[6])
     scanner = Scanner(
         patient.curve, pose, column=column, trunk=trunk, marks=marks, wobble=Wobble(draws[7])
     )
-    identity = Identity(seed, options)
     series = []
     for k, scan in enumerate(scans):
         copy = sum(s.role is scan.role for s in scans[:k])
@@ -159,6 +167,26 @@ def make_study(seed: int, *, options: StudyOptions | None = None) -> PhantomStud
     return PhantomStudy(
         seed, identity.study_uid, tuple(series), truth, levels, patient, pose, options
     )
+
+
+def _table(
+    rng: np.random.Generator,
+    patient: Patient,
+    weightings: tuple[Weighting, ...],
+    scans: tuple[Scan, ...],
+    options: StudyOptions,
+) -> Array:
+    """Return the tissues' signals; in the wide variety a last column says how much is fat."""
+    odd = rng.random() < 0.12
+    strength = scans[0].strength if scans else 1.5
+    if options.variety == "plain":
+        jitter = 0.22 if odd else 0.08
+        return signals(weightings, rng, fatty=patient.fatty_marrow, jitter=jitter)
+    jitter = float(rng.choice([0.06, 0.15, 0.35], p=[0.5, 0.3, 0.2]))
+    table = signals(weightings, rng, fatty=patient.fatty_marrow, jitter=jitter, strength=strength)
+    if rng.random() < _RANDOM_CONTRAST:
+        table = randomised(table, rng, float(rng.uniform(0.3, 1.0)))
+    return np.hstack([table, fat_shares(patient.fatty_marrow)])
 
 
 def _channels(scans: tuple[Scan, ...]) -> dict[Weighting, None]:
@@ -176,7 +204,7 @@ def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Ca
     sac = Sac(patient)
     movable = [k for k, body in enumerate(patient.bodies[:-1]) if not body.is_sacral and k > 0]
     paint_fat(canvas, patient, broad)
-    paint_sac(canvas, patient, sac, rng)
+    paint_sac(canvas, patient, sac, broad, rng)
     for k in movable:
         paint_foramina(canvas, patient, k)
     for disc in patient.discs[1:]:
@@ -186,15 +214,24 @@ def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Ca
             patient.discs[k - 1] if k > 0 else None,
             patient.discs[k] if k < len(patient.discs) else None,
         )
-        paint_body(canvas, body, around, (fine, broad), rng)
+        paint_body(
+            canvas,
+            body,
+            around,
+            (fine, broad),
+            rng,
+            looks=patient.looks,
+            front_loss=patient.anomalies.front_loss(k),
+        )
     arch.paint_sacrum(canvas, patient, (fine, broad))
     arch.paint_midline(canvas, patient, (fine, broad))
     for k in movable:
-        arch.paint_arch(canvas, patient, k, fine)
+        arch.paint_arch(canvas, patient, k, (fine, broad))
     for k in movable:
         paint_flavum(canvas, patient, k)
     for k in movable:
         paint_recesses(canvas, patient, sac, k)
+    paint_anomalies(canvas, patient, broad)
     return canvas
 
 

@@ -30,7 +30,7 @@ class Landmarks:
     """
 
     def __init__(self, patient: Patient, canvas: Canvas, rng: np.random.Generator) -> None:
-        self.h = canvas.low[0] + canvas.spacing * np.arange(canvas.shape[0])
+        self.h = canvas.low[0] + canvas.steps[0] * np.arange(canvas.shape[0])
         path, discs = patient.curve.path, patient.discs
         self.x = np.interp(self.h, -path[:, 2], path[:, 0])
         self.y = np.interp(self.h, -path[:, 2], path[:, 1])
@@ -42,7 +42,7 @@ class Landmarks:
             np.interp(self.level, (0, 3, 6, 7, 8, 9, 10), (48, 51, 54, 52, 46, 40, 34))
             * patient.scale
         )
-        smooth = 14.0 / canvas.spacing
+        smooth = 14.0 / canvas.steps[0]
         self.fascia = gaussian_filter1d(self.y + tip, smooth, mode="nearest")
         fat = patient.skin_fat * np.interp(self.level, (0, 4, 8, 10), (0.55, 0.7, 1.5, 1.7))
         self.back = gaussian_filter1d(self.fascia + fat, smooth, mode="nearest")
@@ -77,7 +77,8 @@ def paint_trunk(
 
 def _whole(canvas: Canvas) -> Region:
     low = canvas.low
-    high = tuple(a + canvas.spacing * n for a, n in zip(low, canvas.shape, strict=True))
+    ends = zip(low, canvas.steps, canvas.shape, strict=True)
+    high = tuple(a + step * n for a, step, n in ends)
     return canvas.region(low, (high[0], high[1], high[2]))
 
 
@@ -123,7 +124,7 @@ def _streaked(
 def _back_muscles(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Grains) -> None:
     """Multifidus beside the spinous processes, erector spinae outside it, on both sides."""
     low = canvas.low
-    high = canvas.low[0] + canvas.spacing * canvas.shape[0]
+    high = canvas.low[0] + canvas.steps[0] * canvas.shape[0]
     level = marks.level
     for sign, shift in ((1.0, 0), (-1.0, 37)):
         region = canvas.region(
@@ -265,7 +266,7 @@ def _bowel(
     """Loops of gut with gas, fluid or stool, and strands in the fat between them."""
     broad = grains[2]
     y0, y1 = float(marks.belly.mean()) + marks.belly_fat + 12, float(marks.y.mean()) - 58
-    h0, h1 = canvas.low[0], canvas.low[0] + canvas.spacing * canvas.shape[0]
+    h0, h1 = canvas.low[0], canvas.low[0] + canvas.steps[0] * canvas.shape[0]
     region = canvas.region((h0, y0 - 10, -999), (h1, y1 + 12, 999))
     inside = np.clip((region.v - y0 + 6) / 8, 0, 1) * np.clip((y1 + 12 - region.v) / 8, 0, 1)
     tissue = np.clip(0.15 + 0.35 * broad.at(region), 0, 0.65) * inside

@@ -12,7 +12,7 @@ from pydicom import dcmread
 
 from node.phantom import PhantomStudy, StudyOptions, make_study
 from node.phantom.canal import Sac
-from node.phantom.patient import make_patient
+from node.phantom.people import make_patient
 from node.phantom.severity import MODERATE, SEVERE, draw, grade
 from node.spine.anatomy import (
     ALL_FINDINGS,
