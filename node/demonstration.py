@@ -6,10 +6,8 @@ shows the study in OHIF.
 """
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +25,7 @@ from node import tables, viewer
 from node.config import Destination
 from node.dicom import sender
 from node.errors import DestinationUnavailable, LumbarError, Misconfigured
+from node.loopback import find, free_port, running
 from node.phantom import StudyOptions, make_study
 from node.spine.anatomy import Condition, Level
 from node.spine.findings import StudyFindings
@@ -136,46 +135,18 @@ def _keep(console: Console, node: str, study_uid: str, ohif: Path | None) -> Non
     signal.pause()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _start(command: list[str], log: Path, stack: ExitStack) -> subprocess.Popen[bytes]:
-    """Start a process of the demonstration; it is ended, by pid, when the stack closes."""
-    # Debian's DCMTK, which Orthanc links, leaves Nagle's algorithm on unless told otherwise.
-    environment = {**os.environ, "TCP_NODELAY": "1"}
-    sink = stack.enter_context(log.open("wb"))
-    process = subprocess.Popen(  # noqa: S603 - our own command line
-        command, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, env=environment
-    )
-    stack.callback(_end, process)
-    return process
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def _start_pacs(out: Path, stack: ExitStack) -> Pacs:
-    port = _free_port()
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+    port = free_port()
+    program = find("Orthanc")
     if program is None:
         folder = out / "pacs"
         receiver = [sys.executable, "-m", "node.dicom.receiver"]
         receiver += ["--port", str(port), "--folder", str(folder)]
-        _start(receiver, out / "pacs.log", stack)
+        stack.enter_context(running(receiver, out / "pacs.log"))
         place = Destination(name="pacs", host="127.0.0.1", port=port, ae_title="PACS")
         _wait_for_echo(place)
         return Pacs("the bundled receiver", place, lambda: len(list(folder.rglob("*.dcm"))))
-    http_port = _free_port()
+    http_port = free_port()
     settings = {
         "Name": "demo PACS",
         "StorageDirectory": str(out / "orthanc"),
@@ -190,7 +161,7 @@ def _start_pacs(out: Path, stack: ExitStack) -> Pacs:
         "Plugins": [],
     }
     (out / "orthanc.json").write_text(json.dumps(settings))
-    _start([program, str(out / "orthanc.json")], out / "pacs.log", stack)
+    stack.enter_context(running([program, str(out / "orthanc.json")], out / "pacs.log"))
     place = Destination(name="pacs", host="127.0.0.1", port=port, ae_title="PACS")
     _wait_for_echo(place)
 
@@ -203,7 +174,7 @@ def _start_pacs(out: Path, stack: ExitStack) -> Pacs:
 def _start_node(
     out: Path, pacs: Destination, ohif: Path | None, stack: ExitStack
 ) -> tuple[int, Destination]:
-    dicom_port, web_port = _free_port(), _free_port()
+    dicom_port, web_port = free_port(), free_port()
     (out / "node.toml").write_text(
         f"""data_dir = {json.dumps(str((out / "node").resolve()))}
 [listen]
@@ -222,7 +193,7 @@ ae_title = "{pacs.ae_title}"
 """
     )
     command = [sys.executable, "-m", "node.cli", "serve", "--config", str(out / "node.toml")]
-    process = _start(command, out / "node.log", stack)
+    process = stack.enter_context(running(command, out / "node.log"))
     place = Destination(name="node", host="127.0.0.1", port=dicom_port, ae_title="LUMBAR")
     _wait_for_echo(place, process, out / "node.log")
     return web_port, place

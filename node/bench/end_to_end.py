@@ -12,9 +12,10 @@ from typing import Any
 from pydicom import dcmread
 
 from node.bench import machine, receivers, senders
-from node.bench.receivers import AE_TITLE, free_port
+from node.bench.receivers import AE_TITLE
 from node.dicom.receiver import Receiver
 from node.errors import LumbarError
+from node.loopback import free_port
 from node.phantom import make_study
 
 _REPORTS = "1.2.840.10008.5.1.4.1.1.88."  # the root of the structured report classes

@@ -5,7 +5,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _FILES = 400
@@ -44,7 +44,10 @@ def _synced_per_s(root: Path, contents: bytes, threads: int) -> float:
                 os.fsync(handle)
                 os.close(handle)
 
-        return _FILES / _seconds(work, threads)
+        with ThreadPoolExecutor(threads) as pool:
+            started = time.perf_counter()
+            list(pool.map(work, range(threads)))
+            return _FILES / (time.perf_counter() - started)
 
 
 def _loopback_per_s(contents: bytes) -> float:
@@ -69,13 +72,3 @@ def _loopback_per_s(contents: bytes) -> float:
         seconds = time.perf_counter() - started
     receiver.join()
     return _MESSAGES / seconds
-
-
-def _seconds(work: Callable[[int], None], threads: int) -> float:
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
-    started = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return time.perf_counter() - started

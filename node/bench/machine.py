@@ -2,10 +2,11 @@
 
 import os
 import platform
-import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+
+from node.loopback import find
 
 
 def describe(folder: Path) -> dict[str, object]:
@@ -47,7 +48,7 @@ def _file_system(folder: Path) -> str:
 
 
 def _first_line(program: str, option: str) -> str:
-    path = shutil.which(program, path="/usr/local/bin:/usr/bin:/usr/sbin:/opt/homebrew/bin")
+    path = find(program)
     if path is None:
         return "not installed"
     done = subprocess.run(  # noqa: S603 - a known program

@@ -1,12 +1,6 @@
-"""The receivers that a bench compares, each as processes of their own on loopback.
-
-TCP_NODELAY=1 is in every environment: Debian's DCMTK, which Orthanc links too, leaves Nagle's
-algorithm on, and the bench would measure that.
-"""
+"""The receivers that a bench compares, each as processes of their own on loopback."""
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from node import loopback
 from node.errors import LumbarError
+from node.loopback import find
 
-ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 AE_TITLE = "LUMBAR"
 OURS = "lumbar-node"
-_START_S, _STOP_S = 60.0, 20.0
+_START_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,8 @@ def known() -> list[Receiver]:
     """Return this node first, then its peers, installed or not."""
     return [
         Receiver(OURS, "file and folder", sys.executable, _node),
-        Receiver("Orthanc", "file", _find("Orthanc"), _orthanc),
-        Receiver("storescp --fork", "nothing", _find("storescp"), _storescp),
+        Receiver("Orthanc", "file", find("Orthanc"), _orthanc),
+        Receiver("storescp --fork", "nothing", find("storescp"), _storescp),
         Receiver("pynetdicom", "file", sys.executable, _plain),
     ]
 
@@ -64,36 +59,13 @@ def running(receiver: Receiver, folder: Path) -> Iterator[tuple[int, int]]:
     LumbarError
         When it does not come up.
     """
-    port = free_port()
+    port = loopback.free_port()
     command = receiver.command(receiver.program or "", port, folder)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - the command lines below
-            command, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=log
-        )
-    try:
+    with loopback.running(command, folder / "log") as process:
         if not _answers(port, process):
             words = (folder / "log").read_text("utf-8", "replace")[-500:]
             raise LumbarError(f"{receiver.name} did not start: {words or 'it said nothing'}")
         yield process.pid, port
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def free_port() -> int:
-    """Return a loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _find(program: str) -> str | None:
-    """Find a program of the system; a virtual environment may hold others of the same name."""
-    return shutil.which(program, path="/usr/local/bin:/usr/bin:/usr/sbin:/opt/homebrew/bin")
 
 
 def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:

@@ -1,14 +1,14 @@
 """Senders of a bench: DCMTK's storescu, one process for each association."""
 
 import resource
-import shutil
 import subprocess
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from node.bench.receivers import AE_TITLE, ENVIRONMENT
+from node.bench.receivers import AE_TITLE
 from node.errors import LumbarError, Misconfigured
+from node.loopback import ENVIRONMENT, find
 
 _LIMIT_S = 600.0
 
@@ -21,7 +21,7 @@ def storescu() -> str:
     Misconfigured
         When DCMTK is not installed: nothing can be measured without it.
     """
-    program = shutil.which("storescu", path="/usr/local/bin:/usr/bin:/opt/homebrew/bin")
+    program = find("storescu")
     if program is None:
         raise Misconfigured("DCMTK's storescu is not installed: apt-get install dcmtk")
     return program
@@ -49,7 +49,6 @@ def send(port: int, shares: Sequence[Sequence[Path]], *, per_association: int) -
     LumbarError
         When a sender was not told Success for everything.
     """
-    failures: list[str] = []
 
     def work(share: Sequence[Path]) -> None:
         for start in range(0, len(share), per_association):
@@ -63,13 +62,8 @@ def send(port: int, shares: Sequence[Sequence[Path]], *, per_association: int) -
                 check=False,
             )
             if done.returncode:
-                failures.append(done.stderr.strip()[-500:] or f"exit code {done.returncode}")
-                return
+                words = done.stderr.strip()[-500:] or f"exit code {done.returncode}"
+                raise LumbarError(f"a sender failed: {words}")
 
-    threads = [threading.Thread(target=work, args=(share,)) for share in shares]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise LumbarError(f"a sender failed: {failures[0]}")
+    with ThreadPoolExecutor(len(shares)) as pool:
+        list(pool.map(work, shares))

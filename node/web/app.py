@@ -23,7 +23,7 @@ from node.web import view
 from node.web.access import Access
 from node.web.audited import Note, auditing
 from node.web.dicomweb.holdings import PATH
-from node.web.dicomweb.service import create_service
+from node.web.dicomweb.service import answer_with, create_service
 from node.web.ohif import viewer_link, viewer_pages
 from node.web.parts import WebParts
 
@@ -74,8 +74,8 @@ def create_app(parts: WebParts, settings: Web, note: Note | None = None) -> Fast
     app.middleware("http")(_with_security_headers)
     if note is not None:
         app.middleware("http")(auditing(note))
-    app.add_exception_handler(Rejected, _answer_with(422))
-    app.add_exception_handler(RetryLater, _answer_with(503))
+    app.add_exception_handler(Rejected, answer_with(422))
+    app.add_exception_handler(RetryLater, answer_with(503))
     return app
 
 
@@ -195,10 +195,6 @@ def _templates() -> Environment:
     templates.globals.update(notice=DISCLAIMER, version=__version__)
     templates.filters.update(utc=view.utc, short=view.short_uid)
     return templates
-
-
-def _answer_with(status: int) -> Callable[[Request, Exception], JSONResponse]:
-    return lambda _request, error: JSONResponse({"detail": str(error)}, status)
 
 
 async def _with_security_headers(

@@ -38,7 +38,9 @@ _PARAMETERS = {
 def router(parts: WebParts, access: Access) -> APIRouter:
     """Return the routes of QIDO-RS."""
     routes = APIRouter(
-        dependencies=[Depends(access.to_read), Depends(require_json)], tags=["QIDO-RS"]
+        dependencies=[Depends(access.to_read), Depends(require_json)],
+        tags=["QIDO-RS"],
+        responses=_ANSWERS,
     )
 
     def answer(
@@ -56,36 +58,32 @@ def router(parts: WebParts, access: Access) -> APIRouter:
         headers = {"Warning": ", ".join(f'299 {links.base}: "{w}"' for w in warnings)}
         return JSONResponse(found, 200, headers if warnings else None, DICOM_JSON)
 
-    @routes.get("/studies", openapi_extra=_PARAMETERS, responses=_ANSWERS)
+    @routes.get("/studies", openapi_extra=_PARAMETERS)
     def studies(request: Request) -> JSONResponse:
         """Search all studies."""
         return answer(request, Level.STUDY)
 
-    @routes.get("/series", openapi_extra=_PARAMETERS, responses=_ANSWERS)
+    @routes.get("/series", openapi_extra=_PARAMETERS)
     def series(request: Request) -> JSONResponse:
         """Search all series."""
         return answer(request, Level.SERIES)
 
-    @routes.get("/studies/{study_uid}/series", openapi_extra=_PARAMETERS, responses=_ANSWERS)
+    @routes.get("/studies/{study_uid}/series", openapi_extra=_PARAMETERS)
     def series_of_study(request: Request, study_uid: str) -> JSONResponse:
         """Search the series of a study."""
         return answer(request, Level.SERIES, study_uid)
 
-    @routes.get("/instances", openapi_extra=_PARAMETERS, responses=_ANSWERS)
+    @routes.get("/instances", openapi_extra=_PARAMETERS)
     def instances(request: Request) -> JSONResponse:
         """Search all instances."""
         return answer(request, Level.INSTANCE)
 
-    @routes.get("/studies/{study_uid}/instances", openapi_extra=_PARAMETERS, responses=_ANSWERS)
+    @routes.get("/studies/{study_uid}/instances", openapi_extra=_PARAMETERS)
     def instances_of_study(request: Request, study_uid: str) -> JSONResponse:
         """Search the instances of a study."""
         return answer(request, Level.INSTANCE, study_uid)
 
-    @routes.get(
-        "/studies/{study_uid}/series/{series_uid}/instances",
-        openapi_extra=_PARAMETERS,
-        responses=_ANSWERS,
-    )
+    @routes.get("/studies/{study_uid}/series/{series_uid}/instances", openapi_extra=_PARAMETERS)
     def instances_of_series(request: Request, study_uid: str, series_uid: str) -> JSONResponse:
         """Search the instances of a series."""
         return answer(request, Level.INSTANCE, study_uid, series_uid)

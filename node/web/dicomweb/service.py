@@ -1,5 +1,7 @@
 """The DICOMweb service: one application under ``/dicom-web``, with errors as PS3.18 asks."""
 
+from collections.abc import Callable
+
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
@@ -21,15 +23,12 @@ def create_service(parts: WebParts, access: Access) -> FastAPI:
     )
     for module in (store, search, retrieve, pixels):
         service.include_router(module.router(parts, access))
-    service.add_exception_handler(InvalidInstance, _damaged)
-    service.add_exception_handler(RetryLater, _busy)
+    # What is held was checked when it came in; what cannot be decoded all the same is gone.
+    service.add_exception_handler(InvalidInstance, answer_with(410))
+    service.add_exception_handler(RetryLater, answer_with(503))
     return service
 
 
-def _damaged(_request: Request, error: Exception) -> JSONResponse:
-    # What is held was checked when it came in; what cannot be decoded all the same is gone.
-    return JSONResponse({"detail": str(error)}, 410)
-
-
-def _busy(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 503)
+def answer_with(status: int) -> Callable[[Request, Exception], JSONResponse]:
+    """Return a handler that answers an error with a status and the error's words."""
+    return lambda _request, error: JSONResponse({"detail": str(error)}, status)

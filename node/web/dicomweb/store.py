@@ -48,15 +48,17 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 def router(parts: WebParts, access: Access) -> APIRouter:
     """Return the routes of STOW-RS."""
     routes = APIRouter(
-        dependencies=[Depends(access.to_write), Depends(require_json)], tags=["STOW-RS"]
+        dependencies=[Depends(access.to_write), Depends(require_json)],
+        tags=["STOW-RS"],
+        responses=_ANSWERS,
     )
 
-    @routes.post("/studies", openapi_extra=_BODY, responses=_ANSWERS)
+    @routes.post("/studies", openapi_extra=_BODY)
     async def store(request: Request) -> JSONResponse:
         """Store instances of any study."""
         return await _store(parts, request, None)
 
-    @routes.post("/studies/{study_uid}", openapi_extra=_BODY, responses=_ANSWERS)
+    @routes.post("/studies/{study_uid}", openapi_extra=_BODY)
     async def store_in_study(request: Request, study_uid: str) -> JSONResponse:
         """Store instances of one study; those of another are refused."""
         try:
