@@ -24,7 +24,9 @@ from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Worker
 from node.received import Received
 from node.retention import Retention
+from node.runs import Runs
 from node.shown import Shown
+from node.storage.engine import Transaction
 from node.storage.index import Index, StudyRow
 from node.storage.opening import open_archive, open_results
 from node.storage.quarantine import Quarantine
@@ -51,9 +53,9 @@ class Node(Shown):
             config,
             open_archive(config),
             open_results(config),
-            Index(config.index_url, self._changed),
+            Index(config.database, self._changed),
         )
-        self.desk = Desk(config.jobs_url)
+        self.desk = Desk(config.database)
         self.quarantine = Quarantine(config.data_dir / "quarantine", config.quarantine.max_mb)
         self.trail = Trail(config.data_dir / "audit", config.audit, config.listen.ae_title)
         self.intake = Intake(
@@ -94,11 +96,14 @@ class Node(Shown):
             note=self.trail.note,
             commitments=self.commitments,
         )
+        received = Received(self.archive.path)
+        self.runs = Runs(self.index, self.desk, received, config.sources)
         self.watcher = Watcher(
             times=config.complete,
             index=self.index,
             desk=self.desk,
-            received=Received(self.archive.path),
+            runs=self.runs,
+            received=received,
             asking=Asking(self.peers.count),
             open_associations=self.listener.open_associations,
             sources=config.sources,
@@ -107,7 +112,7 @@ class Node(Shown):
             rules=config.deliver,
             index=self.index,
             desk=self.desk,
-            note=self.watcher.note,
+            note=self.runs.note,
             ending_of=lambda job_id: ending(self.result_folder(job_id)),
             destinations_of=self.peers.destinations_of,
             files_of=lambda job_id: delivery_order(self.result_folder(job_id)),
@@ -144,7 +149,7 @@ class Node(Shown):
             self._forwarder.start()
         if work:
             self._worker = Worker(
-                self.config.jobs_url, self._queues(), lease_s=self.config.work.lease_s
+                self.config.database, self._queues(), lease_s=self.config.work.lease_s
             )
             self._worker.start()
             self.worklists.start()
@@ -186,11 +191,12 @@ class Node(Shown):
             )
         lost = [d for d in self.deliveries(study_uid) if d.state in ("dead", "refused")]
         if row.job_id and lost and self.findings(study_uid):
-            self.index.set_state(study_uid, "delivering", row.reasons)
-            for d in lost:
-                self.outbox.post(study_uid, row.job_id, d.destination, d.attempts + 1)
+            with self.index.together():
+                self.index.set_state(study_uid, "delivering", row.reasons)
+                for d in lost:
+                    self.outbox.post(study_uid, row.job_id, d.destination, d.attempts + 1)
             return [f"the delivery to {d.destination}" for d in lost]
-        self.watcher.requeue(study_uid)
+        self.runs.requeue(study_uid)
         return ["the analysis"]
 
     def cancel(self, study_uid: str) -> None:
@@ -219,9 +225,9 @@ class Node(Shown):
             folder_of=self.results.folder,
             keep=self.results.keep,
             earlier_of=self._earlier_of,
-            note=self.watcher.note,
+            note=self.runs.note,
             deliver=self.outbox.put,
-            again=self.watcher.run_again,
+            again=self.runs.again,
             set_aside=self._set_aside,
         )
         return (
@@ -250,8 +256,8 @@ class Node(Shown):
         reports = [self.results.file(job, "sr.dcm") for job in jobs]
         return [report for report in reports if report]
 
-    def _changed(self, study_uid: str) -> None:
-        self.notices.show(study_uid)
+    def _changed(self, study_uid: str, within: Transaction) -> None:
+        self.notices.show(study_uid, within=within)
 
     def _asked(self, study_uid: str, source: str) -> None:
         """Decide about a study that an Orthanc calls stable, or about which a person there asks.

@@ -17,6 +17,7 @@ import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy import make_url
 
+from node.storage.engine import Transaction
 from node.storage.leases import Leases
 
 log = structlog.get_logger()
@@ -90,7 +91,13 @@ class Desk:
         )
 
     def enqueue(
-        self, queue: str, job_id: str, *arguments: Any, delay_s: float = 0.0, priority: int = 1
+        self,
+        queue: str,
+        job_id: str,
+        *arguments: Any,
+        delay_s: float = 0.0,
+        priority: int = 1,
+        within: Transaction | None = None,
     ) -> None:
         """Hand in a job; an id that is known already changes nothing.
 
@@ -104,7 +111,9 @@ class Desk:
         delay_s : float
             Not before this many seconds from now; waiting holds no worker.
         priority : int
-            1 first.
+            1 first; of equal ones the older.
+        within : Transaction, optional
+            On the same database: the job is there when that is committed, or not at all.
         """
         options = EnqueueOptions(
             workflow_name=queue,
@@ -115,7 +124,10 @@ class Desk:
         )
         if delay_s > 0:
             options["delay_seconds"] = delay_s
-        self._client.enqueue(options, *arguments)
+        if within is not None:
+            self._client.enqueue_in_transaction(within, options, *arguments)
+        else:
+            self._client.enqueue(options, *arguments)
 
     def job(self, job_id: str) -> Job | None:
         """Look up one job."""

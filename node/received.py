@@ -29,6 +29,7 @@ class Received:
     path: Callable[[str], Path]
     _facts: dict[str, dict[str, SeriesFacts | None]] = field(default_factory=dict)
     _last: dict[str, tuple[frozenset[str], SeriesChoice | None]] = field(default_factory=dict)
+    _urgent: set[str] = field(default_factory=set)
 
     def choice(self, study_uid: str, instances: Sequence[InstanceRow]) -> SeriesChoice | None:
         """Choose among the instances given; None when no series is usable."""
@@ -40,8 +41,13 @@ class Received:
         self._last[study_uid] = wanted, choice
         return choice
 
+    def is_urgent(self, study_uid: str) -> bool:
+        """Tell whether a header that `choice` has read asks for the study as urgent."""
+        return study_uid in self._urgent
+
     def forget(self, study_uid: str) -> None:
         """Give back the memory of a study that is decided."""
+        self._urgent.discard(study_uid)
         self._facts.pop(study_uid, None)
         self._last.pop(study_uid, None)
 
@@ -59,7 +65,10 @@ class Received:
 
     def _read(self, row: InstanceRow) -> SeriesFacts | None:
         try:
-            return reader.instance_facts(reader.read_header(self.path(row.sha256)))
+            header = reader.read_header(self.path(row.sha256))
+            if reader.is_urgent(header):
+                self._urgent.add(row.study_uid)
+            return reader.instance_facts(header)
         except Rejected as error:
             log.warning("header unreadable", study_uid=row.study_uid, reason=str(error))
             return None

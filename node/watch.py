@@ -1,6 +1,5 @@
 """Watch the studies that are being received, and start a job when one is complete."""
 
-import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,43 +8,28 @@ from datetime import UTC, datetime
 import structlog
 
 from node.config import Complete, Source, source_of
-from node.errors import Misconfigured
 from node.exchange.asking import Asking
 from node.jobs import Desk
 from node.received import Received
+from node.runs import NOTHING, Runs
 from node.spine import proof
 from node.spine.anatomy import Role
 from node.spine.completeness import Contents, Decision, StudyState, decide
-from node.spine.instances import InstanceRow, input_hash
+from node.spine.instances import InstanceRow
 from node.storage.index import Index, StudyRow
 
 log = structlog.get_logger()
 
 POLL_S = 0.5
 EVERY = 1_000_000
-AGAIN_S = 60.0
 DIED = (
     "the worker's process died on this study time and again, most likely in a pixel decoder: "
     "look at its images before you requeue it"
 )
-ENDED = frozenset({"done", "rejected", "failed"})
 #: Ends that stand when nothing changes.
 RESULTS = frozenset({"done", "rejected"})
-#: Of a job; the engine takes the smallest first.
-PRIORITY = {"stat": 1, "routine": 10, "backfill": 20}
-#: The fingerprint of a study without a usable series.
-NOTHING = "nothing usable"
 #: Why a study waits is written down once it waits longer than this, not with every image.
 TELL_AFTER_S = 2.0
-
-
-def job_id_of(study_uid: str, input_hash: str, run: int = 1) -> str:
-    """Return the id of a study's job: the study and its instance set, so that twice is once.
-
-    ``run`` is raised when the same set is run again by hand or after a failure that passed;
-    results keep their identities all the same.
-    """
-    return f"{study_uid}:{input_hash[:16]}" + (f"~{run}" if run > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -69,6 +53,8 @@ class Watcher:
         What is different for single senders.
     index : Index
     desk : Desk
+    runs : Runs
+        Takes the studies that are ready.
     received : Received
         The series choice of a study. It is asked only once nothing more arrives, and once for
         each instance set, since reading headers costs.
@@ -81,6 +67,7 @@ class Watcher:
     times: Complete
     index: Index
     desk: Desk
+    runs: Runs
     received: Received
     asking: Asking
     open_associations: Callable[[str], int]
@@ -103,7 +90,7 @@ class Watcher:
         self.asking.close()
 
     def _watch(self) -> None:
-        self._reconcile()
+        self._bury()
         while not self._stopped.wait(POLL_S):
             try:
                 rows = self.index.studies(EVERY, state="receiving")
@@ -130,7 +117,7 @@ class Watcher:
             why = f"the images of {row.source} are not analysed (sources: ignore)"
             self.index.set_state(row.study_uid, "cancelled", [why])
             return Decision("over", (why,))
-        if reason := self._gone(row.study_uid):
+        if reason := self.runs.gone(row.study_uid):
             self.index.set_state(row.study_uid, "incomplete", [reason])
             return Decision("over", (reason,))
         times = rule.times(self.times)
@@ -144,7 +131,8 @@ class Watcher:
         decision = decide(state, times)
         is_run = decision.verdict == "incomplete" and times.run_incomplete
         if decision.verdict == "ready" or is_run:
-            self.enqueue(row.study_uid, decision.reasons)
+            self.runs.enqueue(row.study_uid, decision.reasons)
+            self._leave(row.study_uid)
         elif decision.verdict == "incomplete":
             self._leave(row.study_uid)
             self.index.set_state(row.study_uid, "incomplete", decision.reasons)
@@ -157,92 +145,13 @@ class Watcher:
         row = self.index.study(study_uid)
         if row is not None and row.state == "receiving":
             self.consider(row, settled=True)
-        elif row is not None and row.state == "queued":
-            self._hand_in(row)
 
-    def enqueue(
-        self, study_uid: str, reasons: Sequence[str], *, run: int = 1, delay_s: float = 0.0
-    ) -> None:
-        """Hand in the job for the instance set the study has now.
-
-        Parameters
-        ----------
-        study_uid : str
-        reasons : sequence of str
-            Why now; shown with the study.
-        run : int
-            Above 1 to run a set once more whose job has ended.
-        delay_s : float
-            Not before.
-        """
-        instances = self.index.instances(study_uid)  # once: the id and the work are one set
-        hashes = sorted(i.sha256 for i in instances)
-        job_id = job_id_of(study_uid, input_hash(instances), run)
-        choice = self.received.choice(study_uid, instances)
-        start = {"started": list(reasons), "used": choice.fingerprint if choice else NOTHING}
-        self._leave(study_uid)
-        self.index.set_summary(study_uid, json.dumps(start))
-        # State first: a job that finds another job's id in the index keeps silent about itself.
-        # A crash between the two lines is mended by `_reconcile`.
-        self.index.set_state(study_uid, "queued", reasons, job_id=job_id)
-        row = self.index.study(study_uid)
-        rule = source_of(row.source if row else "", self.sources)
-        self.desk.enqueue(
-            "study",
-            job_id,
-            job_id,
-            study_uid,
-            hashes,
-            delay_s=delay_s,
-            priority=PRIORITY[rule.priority],
-        )
-        log.info("study queued", study_uid=study_uid, job_id=job_id, instances=len(hashes))
-
-    def run_again(self, study_uid: str, job_id: str) -> None:
-        """Run a study once more after a failure that may pass."""
-        run = int(job_id.partition("~")[2] or 1) + 1
-        self.enqueue(study_uid, ["waiting: it is tried again"], run=run, delay_s=AGAIN_S)
-
-    def requeue(self, study_uid: str) -> None:
-        """Run a study once more because a person says so.
-
-        Raises
-        ------
-        Misconfigured
-            When its images are no longer here.
-        """
-        if reason := self._gone(study_uid):
-            raise Misconfigured(reason)
-        stem = job_id_of(study_uid, self.index.input_hash(study_uid))
-        runs = [j for j in self.desk.jobs(stem) if j.queue == "study"]
-        self.enqueue(study_uid, ["requeued by hand"], run=len(runs) + 1)
-
-    def note(self, study_uid: str, job_id: str, state: str, reasons: Sequence[str]) -> None:
-        """Put a job's state into the index, unless a newer job has taken the study over."""
-        row = self.index.study(study_uid)
-        if row is None or row.job_id != job_id:
-            return
-        self.index.set_state(study_uid, state, reasons)
-        if state in ENDED and row.summary:
-            last = {**json.loads(row.summary), "ended": state}
-            self.index.set_summary(study_uid, json.dumps(last))
-        its_set = job_id_of(study_uid, self.index.input_hash(study_uid))
-        if state in ENDED and not job_id.startswith(its_set):
-            self.index.set_state(study_uid, "receiving", ["images arrived during the analysis"])
-
-    def _reconcile(self) -> None:
-        """Mend what a crash left: a job not handed in, or one that died with its process."""
-        for row in self.index.studies(EVERY, state="queued"):
-            self._hand_in(row)
+    def _bury(self) -> None:
+        """Say of a study whose job died with its process, time and again, that it failed."""
         for row in self.index.studies(EVERY, state="running"):
             job = self.desk.job(row.job_id) if row.job_id else None
             if job is not None and job.is_dead:
                 self.index.set_state(row.study_uid, "failed", [DIED])
-
-    def _hand_in(self, row: StudyRow) -> None:
-        """Hand in the job of a study that is queued, where a crash came before it was."""
-        if row.job_id is None or self.desk.job(row.job_id) is None:
-            self.enqueue(row.study_uid, row.reasons)
 
     def _state(self, row: StudyRow, rule: Source, times: Complete, *, settled: bool) -> StudyState:
         now = datetime.now(UTC)
@@ -276,21 +185,11 @@ class Watcher:
             self._looks[row.study_uid] = known
         return known
 
-    def _gone(self, study_uid: str) -> str:
-        """Say that images of a study were deleted after delivery; empty when all are here."""
-        gone = self.index.released(study_uid)
-        if not gone:
-            return ""
-        return (
-            f"{len(gone)} images of study {study_uid} were deleted here after their results were "
-            "delivered ([retention]): send the whole study again"
-        )
-
     def _unchanged(self, row: StudyRow, look: _Look) -> str | None:
         """Return how the last run ended, when another would see the same images."""
-        last = json.loads(row.summary) if row.summary else {}
-        ended = last.get("ended")
-        return ended if last.get("used") == look.fingerprint and ended in RESULTS else None
+        last = row.last_run
+        is_same = last is not None and last.used == look.fingerprint and last.ended in RESULTS
+        return last.ended if last and is_same else None
 
     def _leave(self, study_uid: str) -> None:
         """Give back what was kept about a study that is decided."""

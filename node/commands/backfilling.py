@@ -89,10 +89,10 @@ def backfill(  # noqa: PLR0917 - a command line
 def _walk(node: Node, source: str, wanted: Wanted, at_once: int) -> Backfill:
     settings = node.config
     archive = archive_of(source, node.peers)
-    leases = Leases(settings.jobs_url, settings.work.lease_s)
+    leases = Leases(settings.database, settings.work.lease_s)
     return Backfill(
         archive=archive,
-        ledger=Ledger(settings.index_url, archive.place, wanted.to_json()),
+        ledger=Ledger(settings.database, archive.place, wanted.to_json()),
         index=node.index,
         at_once=at_once,
         hand_in=node.watcher.settled,

@@ -20,5 +20,5 @@ def migrate_command(
     Before going back to an older lumbar-node, stop all roles and run this with the newer one.
     """
     start_logging(service=False)
-    before, now = migrate(engine_of(load(config).index_url), to)
+    before, now = migrate(engine_of(load(config).database), to)
     out.print(f"tables: version {before or 'none'} -> {now}", highlight=False)

@@ -149,13 +149,8 @@ class Config(BaseSettings):
         return env_settings, init_settings
 
     @property
-    def jobs_url(self) -> str:
-        """SQLAlchemy URL of the job engine's database; SQLite in `data_dir` unless set."""
-        return self.database_url or f"sqlite:///{self.data_dir.resolve()}/jobs.sqlite"
-
-    @property
-    def index_url(self) -> str:
-        """SQLAlchemy URL of the index; SQLite in `data_dir` unless a database is set."""
+    def database(self) -> str:
+        """SQLAlchemy URL of index and jobs; SQLite in `data_dir` unless a database is set."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve()}/index.sqlite"
 
 

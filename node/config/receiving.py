@@ -68,7 +68,7 @@ class Source(Section):
     ae_title: SourceName
     addresses: tuple[Network, ...] = ()
     ignore: bool = False
-    priority: Literal["stat", "routine", "backfill"] = "routine"
+    priority: Literal["stat", "routine", "backfill"] | None = None
     destinations: tuple[DestinationName, ...] | None = None
     ask: Counter | None = None
     commit_to: DicomAddress | None = None

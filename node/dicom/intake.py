@@ -67,6 +67,9 @@ class Index(Protocol):
     def add_instances(self, rows: Sequence[InstanceRow]) -> list[Outcome]:
         """Add rows, or say for each what stands against it."""
 
+    def set_urgent(self, study_uid: str) -> None:
+        """Note that images of a study were sent as urgent."""
+
 
 class Quarantine(Protocol):
     """Where refused instances are set aside."""
@@ -215,6 +218,10 @@ class Register:
             if outcome == "conflict":
                 self._note_conflict(row)
         return outcomes
+
+    def urge(self, study_uid: str) -> None:
+        """Note that images of a study, which are entered, were sent as urgent."""
+        self._index.set_urgent(study_uid)
 
     def _note_conflict(self, row: InstanceRow) -> None:
         log.warning(

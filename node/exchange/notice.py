@@ -11,6 +11,7 @@ from node.dicom import orthanc
 from node.errors import LumbarError
 from node.exchange.outbox import next_delay
 from node.jobs import Desk, Step
+from node.storage.engine import Transaction
 from node.storage.index import StudyRow
 
 log = structlog.get_logger()
@@ -44,7 +45,7 @@ class Notices:
     peer_of: Callable[[str], OrthancPeer]
     review_of: Callable[[str], str]
 
-    def show(self, study_uid: str, source: str = "") -> None:
+    def show(self, study_uid: str, source: str = "", within: Transaction | None = None) -> None:
         """Hand in a notice, durably; a study that came from no Orthanc needs none.
 
         Parameters
@@ -52,12 +53,14 @@ class Notices:
         study_uid : str
         source : str
             Where to show it; empty: where the study came from.
+        within : Transaction, optional
+            In which the state is being set.
         """
         row = self.study_of(study_uid)
         where = source or (row.source if row else "")
         if where.startswith(ORTHANC):
             now = datetime.now(UTC).isoformat()
-            self._enqueue(where.removeprefix(ORTHANC), study_uid, 1, now, 0.0)
+            self._enqueue(where.removeprefix(ORTHANC), study_uid, 1, now, 0.0, within)
 
     def story(self, step: Step, peer: str, study_uid: str, attempt: int, since: str) -> None:
         """Try once; while Orthanc is silent, hand in the next try."""
@@ -78,6 +81,15 @@ class Notices:
             return next_delay(attempt, age, self.rules)
         return None
 
-    def _enqueue(self, peer: str, study_uid: str, attempt: int, since: str, delay_s: float) -> None:
+    def _enqueue(  # noqa: PLR0917 - a job's arguments
+        self,
+        peer: str,
+        study_uid: str,
+        attempt: int,
+        since: str,
+        delay_s: float,
+        within: Transaction | None = None,
+    ) -> None:
         job_id = f"tell/{peer}/{study_uid}/{since}/{attempt}"
-        self.desk.enqueue("tell", job_id, peer, study_uid, attempt, since, delay_s=delay_s)
+        told = (peer, study_uid, attempt, since)
+        self.desk.enqueue("tell", job_id, *told, delay_s=delay_s, within=within)

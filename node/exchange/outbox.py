@@ -112,16 +112,18 @@ class Outbox:
         """Start a delivery to each destination; none at all ends the study here."""
         row = self.index.study(study_uid)
         names = self.destinations_of(row.source) if row else ()
-        for name in names:
-            self.post(study_uid, job_id, name, 1)
-        if not names:
-            self._settle(study_uid, job_id)
+        with self.index.together():
+            for name in names:
+                self.post(study_uid, job_id, name, 1)
+            if not names:
+                self._settle(study_uid, job_id)
 
     def post(self, study_uid: str, job_id: str, destination: str, attempt: int) -> None:
         """Hand in one try, counted from now."""
         this = Try(job_id, study_uid, destination, attempt, datetime.now(UTC).isoformat())
-        self._note_try(this, Outcome("pending", ""))
-        self._enqueue(this, 0.0)
+        with self.index.together() as transaction:
+            self._note(this, Outcome("pending", ""))
+            self.desk.enqueue("deliver", this.job_id, *this, within=transaction)
 
     def story(self, step: Step, *told: Any) -> None:
         """Try once; on a failure that may pass, hand in the next try."""
@@ -135,10 +137,7 @@ class Outbox:
             state=outcome.state,
             message=outcome.message,
         )
-        step("note", self._note_try, this, outcome)
-        if outcome.next_try_s is not None:
-            following = this._replace(attempt=this.attempt + 1)
-            step("next", self._enqueue, following, outcome.next_try_s)
+        step("note", self._end, this, outcome)
 
     def _try(self, this: Try) -> list[Any]:
         try:
@@ -154,10 +153,21 @@ class Outbox:
             return ["refused", f"internal error ({type(error).__name__}): see the log", None]
         return ["delivered", message, None]
 
-    def _enqueue(self, this: Try, delay_s: float) -> None:
-        self.desk.enqueue("deliver", this.job_id, *this, delay_s=delay_s)
+    def _end(self, this: Try, outcome: Outcome) -> None:
+        """Note how a try ended, together with the next one, if there is one."""
+        with self.index.together() as transaction:
+            self._note(this, outcome)
+            if outcome.next_try_s is not None:
+                following = this._replace(attempt=this.attempt + 1)
+                self.desk.enqueue(
+                    "deliver",
+                    following.job_id,
+                    *following,
+                    delay_s=outcome.next_try_s,
+                    within=transaction,
+                )
 
-    def _note_try(self, this: Try, outcome: Outcome) -> None:
+    def _note(self, this: Try, outcome: Outcome) -> None:
         self.index.upsert_delivery(
             this.study_job,
             this.study_uid,

@@ -1,10 +1,13 @@
-"""Connections to the node's databases: SQLite or PostgreSQL, and how durable a commit is."""
+"""Connections to the node's database: SQLite or PostgreSQL, and how durable a commit is."""
 
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine, make_url
+
+#: A connection on which a transaction is open; whoever opened it commits it.
+Transaction = Connection
 
 
 def engine_of(url: str, *, flush: bool = True) -> Engine:

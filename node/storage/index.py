@@ -5,14 +5,15 @@ deliveries are the node's own memory and live only here.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import structlog
 from sqlalchemy import (
-    Connection,
     and_,
     case,
     delete,
@@ -25,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from node.errors import Rejected
 from node.spine.instances import InstanceRow, StoredFile, input_hash
-from node.storage.engine import engine_of
+from node.storage.engine import Transaction, engine_of
 from node.storage.schema import migrate
 from node.storage.tables import (
     REOPENED,
@@ -36,12 +37,32 @@ from node.storage.tables import (
     released,
     studies,
 )
+from node.storage.turns import Priority, next_turn
 
 log = structlog.get_logger()
 
 _AT_ONCE = 500  # values of one IN (...); SQLite takes 32,766
 
 Outcome = Literal["new", "duplicate", "conflict"]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """How the last run of a study began and ended.
+
+    Attributes
+    ----------
+    started : tuple of str
+        Why; read by people.
+    used : str
+        The fingerprint of the series that were chosen.
+    ended : str
+        The state it ended in; empty before.
+    """
+
+    started: tuple[str, ...]
+    used: str
+    ended: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,8 +83,10 @@ class StudyRow:
     first_received, last_received : datetime
         UTC.
     instances : int
-    summary : str or None
-        How the last run was started: a JSON object, see `started`.
+    last_run : LastRun or None
+        None before the first.
+    urgent : bool
+        Some of its images were sent as urgent.
     """
 
     study_uid: str
@@ -74,12 +97,13 @@ class StudyRow:
     first_received: datetime
     last_received: datetime
     instances: int
-    summary: str | None
+    last_run: LastRun | None = None
+    urgent: bool = False
 
     @property
     def started(self) -> tuple[str, ...]:
         """Why the last run was started; empty before the first."""
-        return tuple(json.loads(self.summary).get("started", ())) if self.summary else ()
+        return self.last_run.started if self.last_run else ()
 
 
 @dataclass(frozen=True)
@@ -103,11 +127,15 @@ class Index:
     url : str
         SQLAlchemy URL. A SQLite file has to be on a local disk, not on NFS.
     changed : callable
-        Called with the UID of a study whose state has been set.
+        Called with the UID of a study whose state is being set, in that transaction: what it
+        writes through it is written together with the state or not at all.
     """
 
-    def __init__(self, url: str, changed: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, url: str, changed: Callable[[str, Transaction], None] = lambda *_: None
+    ) -> None:
         self._changed = changed
+        self._open = threading.local()
         self._writer = engine_of(url)
         self._engine = self._writer.execution_options(writes=False)
         self._unflushed = engine_of(url, flush=False)
@@ -126,6 +154,24 @@ class Index:
         """Close every connection."""
         self._engine.dispose()
         self._unflushed.dispose()
+
+    @contextmanager
+    def together(self) -> Iterator[Transaction]:
+        """Make what this thread reads and changes inside one transaction; nested, it is the same.
+
+        Whatever else writes to this database inside has to do so through the transaction it
+        yields: SQLite has one writer at a time.
+        """
+        within: Transaction | None = getattr(self._open, "transaction", None)
+        if within is not None:
+            yield within
+            return
+        with self._writer.begin() as transaction:
+            self._open.transaction = transaction
+            try:
+                yield transaction
+            finally:
+                self._open.transaction = None
 
     def add_instance(self, row: InstanceRow) -> Outcome:
         """Add one instance; see `add_instances`."""
@@ -159,7 +205,7 @@ class Index:
             return self._sort_out(connection, rows, {uid: first[uid] for uid in new})
 
     def _sort_out(
-        self, connection: Connection, rows: Sequence[InstanceRow], new: dict[str, InstanceRow]
+        self, connection: Transaction, rows: Sequence[InstanceRow], new: dict[str, InstanceRow]
     ) -> list[Outcome]:
         """Tell what each row is when not all are new, and note the conflicts."""
         uids = {row.sop_instance_uid for row in rows}
@@ -179,7 +225,7 @@ class Index:
                 connection.execute(self._insert(conflicts).values(note).on_conflict_do_nothing())
         return outcomes
 
-    def _take_back(self, connection: Connection, rows: Sequence[InstanceRow]) -> None:
+    def _take_back(self, connection: Transaction, rows: Sequence[InstanceRow]) -> None:
         """Note that released files came again; a study that waited for them is looked at."""
         hashes = {row.sha256: row for row in rows}
         back = delete(released).where(released.c.sha256.in_(hashes)).returning(released.c.sha256)
@@ -326,6 +372,8 @@ class Index:
         values: dict[str, Any] = {"state": state, "reasons": json.dumps(list(reasons))}
         if job_id is not None:
             values["job_id"] = job_id
+        if state != "queued":
+            values["turn"] = None
         change = (
             update(studies)
             .where(studies.c.study_uid == study_uid, studies.c.state.in_(allowed))
@@ -333,11 +381,10 @@ class Index:
         )
         if state not in TRANSITIONS:
             raise ValueError(f"{state!r} is not a state of a study")
-        with self._writer.begin() as connection:
-            is_changed = connection.execute(change).rowcount == 1
-        if is_changed:
-            self._changed(study_uid)
-            return
+        with self.together() as transaction:
+            if transaction.execute(change).rowcount == 1:
+                self._changed(study_uid, transaction)
+                return
         study = self.study(study_uid)
         if study is None:
             raise LookupError(f"study {study_uid} is not in the index")
@@ -346,15 +393,29 @@ class Index:
     def set_reasons(self, study_uid: str, state: str, reasons: Sequence[str]) -> None:
         """Change why a study is in a state; nothing happens when it has left that state."""
         where = (studies.c.study_uid == study_uid, studies.c.state == state)
-        with self._writer.begin() as connection:
+        with self.together() as transaction:
             told = json.dumps(list(reasons))
-            connection.execute(update(studies).where(*where).values(reasons=told))
+            transaction.execute(update(studies).where(*where).values(reasons=told))
 
-    def set_summary(self, study_uid: str, summary: str) -> None:
-        """Keep how a run was started: a JSON object of its writer's."""
-        with self._writer.begin() as connection:
+    def set_last_run(self, study_uid: str, run: LastRun) -> None:
+        """Keep how a run began or ended."""
+        self._set(study_uid, last_run=asdict(run))
+
+    def set_urgent(self, study_uid: str) -> None:
+        """Note that images of a study were sent as urgent."""
+        self._set(study_uid, urgent=True)
+
+    def give_turn(self, study: StudyRow, priority: Priority) -> int:
+        """Give a study that will be queued its place among those that wait; see `turns`."""
+        with self.together() as transaction:
+            turn = next_turn(transaction, study.source, priority)
+            self._set(study.study_uid, turn=turn)
+            return turn
+
+    def _set(self, study_uid: str, **values: Any) -> None:
+        with self.together() as transaction:
             where = studies.c.study_uid == study_uid
-            connection.execute(update(studies).where(where).values(summary=summary))
+            transaction.execute(update(studies).where(where).values(values))
 
     def upsert_delivery(  # noqa: PLR0917
         self,
@@ -375,8 +436,8 @@ class Index:
         }
         key = {"job_id": job_id, "destination": destination}
         row = self._insert(deliveries).values(key | values)
-        with self._writer.begin() as connection:
-            connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
+        with self.together() as transaction:
+            transaction.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
 
     def deliveries(self, study_uid: str) -> tuple[DeliveryRow, ...]:
         """Return a study's deliveries, the one that changed last first."""
@@ -412,13 +473,21 @@ class Index:
         return frozenset(row[0] for row in self._read(query))
 
     def _read(self, query: Any) -> Sequence[Any]:
+        within: Transaction | None = getattr(self._open, "transaction", None)
+        if within is not None:
+            return within.execute(query).all()
         with self._engine.connect() as connection:
             return connection.execute(query).all()
 
 
 def _study(row: Any) -> StudyRow:
     values = dict(row._mapping)
+    del values["turn"]
     values["reasons"] = tuple(json.loads(values["reasons"]))
+    if last := values["last_run"]:
+        values["last_run"] = LastRun(
+            tuple(last["started"]), last.get("used", ""), last.get("ended", "")
+        )
     return StudyRow(**values)
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from node.errors import Misconfigured
 
 #: What `node.storage.tables` describes; the last file of ``migrations/versions``.
-REVISION = "0003"
+REVISION = "0004"
 #: Of PostgreSQL's advisory locks: any number that no other software uses.
 _LOCK = 0x6C756D62
 
@@ -37,12 +37,15 @@ def migrate(engine: Engine, revision: str = REVISION) -> tuple[str | None, str]:
     Misconfigured
         When this code does not know the version that is there, or the one that is wanted.
     """
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        before = revision_of(connection)
-        if before != revision:
-            _run(connection, before, revision)
+    try:
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            before = revision_of(connection)
+            if before != revision:
+                _run(connection, before, revision)
+    finally:
+        engine.dispose()  # lets go of what a change has attached to its connection
     return before, revision
 
 

@@ -1,10 +1,12 @@
 """The tables of the index and the states of a study."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 #: State of a study -> states it may change to. The same state again is always allowed, since a
@@ -52,6 +55,19 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         moment: datetime = value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value, kept as text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any | None, dialect: Dialect) -> str | None:  # noqa: ARG002, D102
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Any | None:  # noqa: ARG002, D102
+        return None if value is None else json.loads(value)
 
 
 metadata = MetaData()
@@ -101,7 +117,14 @@ studies = Table(
     Column("first_received", UtcDateTime, nullable=False),
     Column("last_received", UtcDateTime, nullable=False, index=True),
     Column("instances", Integer, nullable=False),
-    Column("summary", Text),
+    # How the last run began and ended: an object with "started", "used" and "ended".
+    Column("last_run", Json),
+    # Some of its images were sent as urgent.
+    Column("urgent", Boolean, nullable=False, server_default=false()),
+    # While it is queued: its place, see `node.storage.turns`.
+    Column("turn", Integer),
+    Index("ix_studies_turn", "state", "turn"),
+    Index("ix_studies_source_turn", "state", "source", "turn"),
 )
 
 deliveries = Table(

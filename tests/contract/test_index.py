@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from node.errors import InvalidInstance
 from node.spine.instances import InstanceRow, StoredFile
-from node.storage.index import Index
+from node.storage.index import Index, LastRun
 from tests.builders import uid
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -217,7 +217,7 @@ def test_a_delivery_is_one_row_that_changes(index: Index) -> None:
 def test_why_a_run_was_started_stays_with_the_study(index: Index) -> None:
     """Whatever its states say later."""
     index.add_instance(row())
-    index.set_summary(STUDY, '{"started": ["proven complete"], "used": "ab"}')
+    index.set_last_run(STUDY, LastRun(("proven complete",), "ab"))
     index.set_state(STUDY, "queued", ["something else"])
     study = index.study(STUDY)
     assert study is not None

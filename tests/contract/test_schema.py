@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 from node.errors import Misconfigured
+from node.jobs import Desk
 from node.storage.engine import engine_of
+from node.storage.leases import Leases
 from node.storage.schema import REVISION, migrate, revision_of
 from node.storage.tables import metadata
 
@@ -63,6 +66,53 @@ def test_an_unknown_version_is_refused(engine: Engine) -> None:
     migrate(engine)
     with pytest.raises(Misconfigured, match="no version 7"):
         migrate(engine, "7")
+
+
+def test_jobs_that_wait_in_a_file_of_their_own_move_in_and_out_again(tmp_path: Path) -> None:
+    """A site upgrades, or goes back, with studies in its queue."""
+    engine = engine_of(f"sqlite:///{tmp_path}/index.sqlite")
+    alone, together = f"sqlite:///{tmp_path}/jobs.sqlite", str(engine.url)
+    migrate(engine, "0003")
+    _hand_in(alone, "before")
+
+    migrate(engine)
+    assert _jobs(together) == ["before"]
+    _hand_in(together, "after")
+    assert _jobs(alone) == ["before"]
+
+    migrate(engine, "0003")
+    assert _jobs(alone) == ["after", "before"]
+    migrate(engine)
+    assert _jobs(together) == ["after", "before"]
+
+
+def test_jobs_do_not_move_while_an_older_worker_is_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on in the old file, and the study would run twice."""
+    engine = engine_of(f"sqlite:///{tmp_path}/index.sqlite")
+    migrate(engine, "0003")
+    worker = Leases(f"sqlite:///{tmp_path}/jobs.sqlite", 60.0)
+    worker.renew()
+    monkeypatch.setattr(time, "sleep", lambda _: worker.renew())
+
+    with pytest.raises(Misconfigured, match="stop all its roles"):
+        migrate(engine)
+    worker.release()
+    migrate(engine)
+
+
+def _hand_in(url: str, job_id: str) -> None:
+    desk = Desk(url)
+    desk.enqueue("study", job_id, "x")
+    desk.close()
+
+
+def _jobs(url: str) -> list[str]:
+    desk = Desk(url)
+    found = sorted(job.job_id for job in desk.jobs(""))
+    desk.close()
+    return found
 
 
 def test_processes_that_start_together_migrate_once(engine: Engine) -> None:

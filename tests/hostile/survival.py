@@ -22,7 +22,7 @@ from tests.waiting import wait_for
 ENDED = ("done", "rejected", "failed")
 LIMIT_MB = 1500  # of all processes of a node together; its models take 400
 _DATA = {
-    "archive", "quarantine", "results", "index.sqlite", "jobs.sqlite", "audit.jsonl", "audit",
+    "archive", "quarantine", "results", "index.sqlite", "audit.jsonl", "audit",
 }  # fmt: skip
 
 

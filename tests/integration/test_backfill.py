@@ -86,7 +86,7 @@ def walk(archive: Collection, node: Node, wanted: Wanted = Wanted()) -> Backfill
 
     made = Backfill(
         archive,
-        Ledger(node.config.index_url, archive.place, wanted.to_json()),
+        Ledger(node.config.database, archive.place, wanted.to_json()),
         node.index,
         at_once=2,
         hand_in=end,

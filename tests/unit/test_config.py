@@ -37,7 +37,7 @@ def test_defaults_stand_without_any_file() -> None:
     assert config.listen.bind == config.web.bind == "127.0.0.1"
     assert config.listen.port == 11112
     assert config.destinations == ()
-    assert config.index_url.startswith("sqlite:////")
+    assert config.database.startswith("sqlite:////")
 
 
 def test_toml_changes_what_it_names(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_toml_changes_what_it_names(tmp_path: Path) -> None:
     assert config.listen.calling_ae == ("PACS", "MR1")
     assert config.listen.port == 11112
     assert config.destinations[0].name == "pacs"
-    assert config.jobs_url == "sqlite:////srv/lumbar/jobs.sqlite"
+    assert config.database == "sqlite:////srv/lumbar/index.sqlite"
 
 
 def test_the_environment_beats_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The outbox's decisions, without an engine: when to try again, and when to stop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -67,9 +68,16 @@ class Ledger:
 
     def study(self, uid: str) -> StudyRow:
         now = datetime.now(UTC)
-        return StudyRow(uid, "delivering", ("as found",), "study:1", "PACS", now, now, 3, None)
+        return StudyRow(uid, "delivering", ("as found",), "study:1", "PACS", now, now, 3)
 
-    def enqueue(self, _queue: str, job_id: str, *_told: Any, delay_s: float = 0.0) -> None:
+    @contextmanager
+    def together(self) -> Iterator[str]:
+        yield "one transaction"
+
+    def enqueue(
+        self, _queue: str, job_id: str, *_told: Any, within: str, delay_s: float = 0.0
+    ) -> None:
+        assert within == "one transaction"
         self.enqueued.append((job_id, delay_s))
 
     def note(self, _uid: str, _job: str, state: str, reasons: Sequence[str]) -> None:

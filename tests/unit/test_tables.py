@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from node import tables
-from node.storage.index import StudyRow
+from node.storage.index import LastRun, StudyRow
 from tests.web_parts import STUDY_UID, findings_json
 
 NOW = datetime(2026, 11, 23, 3, 1, tzinfo=UTC)
@@ -13,8 +13,8 @@ NOW = datetime(2026, 11, 23, 3, 1, tzinfo=UTC)
 
 def test_one_study_shows_why_it_was_started_and_how_its_series_were_chosen() -> None:
     """The score table names every candidate with its parts, and what no role can use with why."""
-    summary = '{"started": ["proven complete", "axial slices cover 132 mm"]}'
-    row = StudyRow(STUDY_UID, "done", (), "job", "PACS", NOW, NOW, 87, summary)
+    run = LastRun(("proven complete", "axial slices cover 132 mm"), "ab")
+    row = StudyRow(STUDY_UID, "done", (), "job", "PACS", NOW, NOW, 87, run)
     console = Console(width=200)
 
     with console.capture() as shown:

@@ -1,7 +1,8 @@
 """The watcher's decisions, with an index and a desk of a few lines."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -12,11 +13,13 @@ from node.config import Complete, Source
 from node.errors import DestinationUnavailable, Misconfigured
 from node.exchange.asking import Asking, Counts
 from node.jobs import Job
+from node.runs import Runs, job_id_of
 from node.spine.facts import SeriesFacts
 from node.spine.instances import InstanceRow, input_hash
 from node.spine.series import SeriesChoice, choose
-from node.storage.index import StudyRow
-from node.watch import Watcher, job_id_of
+from node.storage.index import LastRun, StudyRow
+from node.storage.turns import FIRST, Priority
+from node.watch import Watcher
 from tests.unit.series_habits import ax_t2, sag_t1, sag_t2
 from tests.waiting import wait_for
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 STUDY = "1.2.3"
-QUIET = StudyRow(STUDY, "receiving", (), None, "PACS", NOW, NOW - timedelta(seconds=70), 2, None)
+QUIET = StudyRow(STUDY, "receiving", (), None, "PACS", NOW, NOW - timedelta(seconds=70), 2)
 
 
 PROVEN = (sag_t1(), sag_t2(), ax_t2())
@@ -44,7 +47,8 @@ class World:
         self.series = series
         self.images = ["a", "b"]
         self.handed_in: list[tuple[Any, ...]] = []
-        self.priorities: list[int] = []
+        self.turns: list[int] = []
+        self.asked_as_urgent = False
         self.read = 0
         self.deleted: frozenset[str] = frozenset()
         self.told: Counts | None = None
@@ -61,11 +65,19 @@ class World:
             times=times or Complete(),
             index=cast("Index", self),
             desk=cast("Desk", self),
+            runs=self.runs(sources),
             received=cast("Received", self),
             asking=Asking(self.count),
             open_associations=lambda _uid: open_associations,
             sources=sources,
         )
+
+    def runs(self, sources: Sequence[Source] = ()) -> Runs:
+        here = cast("Any", self)
+        return Runs(here, here, here, sources)
+
+    def is_urgent(self, _uid: str) -> bool:
+        return self.asked_as_urgent
 
     def choice(self, _uid: str, _instances: Sequence[InstanceRow]) -> SeriesChoice | None:
         self.read += 1
@@ -106,13 +118,21 @@ class World:
         assert self.row.state == state
         self.row = replace(self.row, reasons=tuple(reasons))
 
-    def set_summary(self, _uid: str, summary: str) -> None:
-        self.row = replace(self.row, summary=summary)
+    def set_last_run(self, _uid: str, run: LastRun) -> None:
+        self.row = replace(self.row, last_run=run)
+
+    @contextmanager
+    def together(self) -> Iterator[str]:
+        yield "one transaction"
+
+    def give_turn(self, _study: StudyRow, priority: Priority) -> int:
+        return FIRST[priority]
 
     def enqueue(
-        self, _queue: str, job_id: str, *told: Any, delay_s: float = 0.0, priority: int = 1
+        self, _queue: str, job_id: str, *told: Any, delay_s: float, priority: int, within: str
     ) -> None:
-        self.priorities.append(priority)
+        assert within == "one transaction"
+        self.turns.append(priority)
         self.handed_in.append((job_id, told[-1], delay_s))
 
     def job(self, job_id: str) -> Job | None:
@@ -218,7 +238,7 @@ def test_late_images_that_change_no_chosen_series_do_not_run_again() -> None:
     world = World(QUIET)
     watcher = world.watcher()
     watcher.consider(world.row)
-    watcher.note(STUDY, world.row.job_id or "", "done", [])
+    world.runs().note(STUDY, world.row.job_id or "", "done", [])
 
     world.images.append("localizer")
     world.row = replace(world.row, state="receiving", instances=3)
@@ -233,7 +253,7 @@ def test_late_images_of_a_chosen_series_run_again() -> None:
     world = World(QUIET, LONE)
     watcher = world.watcher(Complete(incomplete_s=61))
     watcher.consider(world.row)
-    watcher.note(STUDY, world.row.job_id or "", "done", [])
+    world.runs().note(STUDY, world.row.job_id or "", "done", [])
 
     world.images.append("axial")
     world.series = UNPROVEN
@@ -249,7 +269,7 @@ def test_a_late_series_is_not_cut_off_by_the_age_of_its_study() -> None:
     world = World(long_ago, LONE)
     watcher = world.watcher(Complete(incomplete_s=61))
     watcher.consider(world.row)
-    watcher.note(STUDY, world.row.job_id or "", "done", [])
+    world.runs().note(STUDY, world.row.job_id or "", "done", [])
 
     world.row = replace(world.row, state="receiving", instances=3)
     world.images.append("first of a series")
@@ -312,17 +332,6 @@ def test_a_source_that_calls_the_study_stable_is_believed() -> None:
     assert world.row.state == "queued"
 
 
-def test_a_crash_between_state_and_job_is_mended() -> None:
-    """Queued in the index but unknown to the engine: it is handed in at the next start."""
-    world = World(replace(QUIET, state="queued", job_id="lost"))
-    watcher = world.watcher()
-
-    watcher._reconcile()
-    watcher._reconcile()
-
-    assert len(world.handed_in) == 1
-
-
 def test_images_that_came_during_the_analysis_open_the_study_again() -> None:
     """The result stands, and the larger set gets its own job."""
     world = World(QUIET)
@@ -331,7 +340,7 @@ def test_images_that_came_during_the_analysis_open_the_study_again() -> None:
     job_id = world.row.job_id or ""
     world.images.append("c")
 
-    watcher.note(STUDY, job_id, "done", [])
+    world.runs().note(STUDY, job_id, "done", [])
 
     assert world.row.state == "receiving"
 
@@ -340,7 +349,7 @@ def test_a_superseded_job_does_not_speak_for_the_study() -> None:
     """An old job that ends late must not overwrite what the newer one says."""
     world = World(replace(QUIET, state="running", job_id="newer"))
 
-    world.watcher().note(STUDY, "older", "failed", ["?"])
+    world.runs().note(STUDY, "older", "failed", ["?"])
 
     assert world.row.state == "running"
 
@@ -348,13 +357,13 @@ def test_a_superseded_job_does_not_speak_for_the_study() -> None:
 def test_a_requeued_study_is_a_new_run_of_the_same_set() -> None:
     """By hand, or after a failure that may pass: the number goes up, the set stays."""
     world = World(QUIET)
-    watcher = world.watcher()
-    watcher.consider(world.row)
+    runs = world.runs()
+    runs.enqueue(STUDY, ["complete"])
     first = world.row.job_id or ""
 
-    watcher.requeue(STUDY)
+    runs.requeue(STUDY)
     assert world.row.job_id == f"{first}~2"
-    watcher.run_again(STUDY, f"{first}~2")
+    runs.again(STUDY, f"{first}~2")
     assert world.row.job_id == f"{first}~3"
     assert world.handed_in[-1][2] > 0
 
@@ -378,14 +387,27 @@ def test_a_sender_that_is_ignored_gets_no_analysis() -> None:
     assert "PACS are not analysed" in world.row.reasons[0]
 
 
-def test_an_urgent_sender_comes_first() -> None:
-    """The engine takes the smallest number first."""
-    world, urgent = World(QUIET), World(QUIET)
+@pytest.mark.parametrize(
+    ("rule", "sent_as_urgent", "asked_as_urgent", "priority"),
+    [
+        (None, False, False, "routine"),
+        (None, True, False, "stat"),
+        (None, False, True, "stat"),
+        ("stat", False, False, "stat"),
+        ("routine", True, True, "routine"),
+        ("backfill", True, True, "backfill"),
+    ],
+)
+def test_the_rule_of_the_source_decides_else_what_the_images_say(
+    rule: Priority | None, sent_as_urgent: bool, asked_as_urgent: bool, priority: Priority
+) -> None:
+    """The engine takes the smallest number first; a site may overrule a sender that exaggerates."""
+    world = World(replace(QUIET, urgent=sent_as_urgent))
+    world.asked_as_urgent = asked_as_urgent
 
-    world.watcher().consider(world.row)
-    urgent.watcher(sources=[Source(ae_title="*", priority="stat")]).consider(urgent.row)
+    world.watcher(sources=[Source(ae_title="*", priority=rule)]).consider(world.row)
 
-    assert urgent.priorities[0] < world.priorities[0]
+    assert world.turns == [FIRST[priority]]
 
 
 def test_a_study_whose_images_were_deleted_waits_for_all_of_them() -> None:
@@ -399,5 +421,5 @@ def test_a_study_whose_images_were_deleted_waits_for_all_of_them() -> None:
     assert world.row.state == "incomplete"
     assert "send the whole study again" in world.row.reasons[0]
     with pytest.raises(Misconfigured, match="send the whole study again"):
-        watcher.requeue(STUDY)
+        world.runs().requeue(STUDY)
     assert world.handed_in == []

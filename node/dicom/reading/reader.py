@@ -16,9 +16,11 @@ from node.dicom.reading.pixels import load_volume
 from node.spine.facts import FrameFacts, SeriesFacts
 from node.spine.geometry import Plane
 
-__all__ = ["facts", "grouped", "instance_facts", "load_volume", "read_header"]
+__all__ = ["facts", "grouped", "instance_facts", "is_urgent", "load_volume", "read_header"]
 
 _GE_THREE_PLANES = 256
+#: Of Requested Procedure Priority (PS3.3 C.4.11).
+_URGENT = frozenset({"STAT", "HIGH"})
 _GE_COMPONENT = {1: "PHASE MAP", 2: "REAL", 3: "IMAGINARY"}
 
 
@@ -73,6 +75,12 @@ def instance_facts(header: Dataset) -> SeriesFacts:
         model=first.text("ManufacturerModelName"),
         frame_of_reference_uid=first.text("FrameOfReferenceUID"),
     )
+
+
+def is_urgent(header: Dataset) -> bool:
+    """Tell whether the study was requested as urgent: (0040,1003), also inside the request."""
+    known = Attributes(header, *Attributes(header).items("RequestAttributesSequence"))
+    return bool(_URGENT.intersection(known.words("RequestedProcedurePriority")))
 
 
 def _frames(header: Dataset) -> Iterator[FrameFacts]:

@@ -264,7 +264,7 @@ class Association:
             self._page.ignored()
             return statuses.SUCCESS
         try:
-            self._page.stored(sink.finish(self._peer.calling_ae))
+            self._page.stored(sink.finish(self._peer.calling_ae), request.is_urgent)
         except Refused as refused:
             self._page.refused(refused.count, str(refused), refused.status)
             return refused.status

@@ -58,6 +58,7 @@ class _Open:
 
     peer: Peer
     studies: set[str] = field(default_factory=set)
+    urgent: set[str] = field(default_factory=set)  # those of them that are known to be
     asked: dict[str, Asked] = field(default_factory=dict)  # commitments, by transaction
 
 
@@ -154,12 +155,18 @@ class Books:
         """Log a peer that did not get as far as a request."""
         self._turn_away(Peer(address), why)
 
-    def stored(self, key: Key, row: InstanceRow) -> None:
-        """Enter an instance that is durable."""
+    def stored(self, key: Key, row: InstanceRow, is_urgent: bool) -> None:
+        """Enter an instance that is durable, and whether it was sent as urgent."""
         with self._lock:
             one = self._open[key]
             one.studies.add(row.study_uid)
+            is_news = is_urgent and row.study_uid not in one.urgent
+            if is_news:
+                one.urgent.add(row.study_uid)
         self._queue.put((key, row))
+        if is_news:
+            urge = partial(self._safely, self._register.urge, row.study_uid)
+            self._queue.put(_Mark(urge))
         peer = one.peer
         self._note(
             Event("received", peer.calling_ae, peer.address, row.study_uid), row.sop_class_uid
@@ -240,7 +247,7 @@ class Books:
         try:
             function(*arguments)
         except Exception:
-            log.exception("storage commitment does not work")
+            log.exception("what a peer asked for does not work", what=function.__name__)
             return False
         return True
 

@@ -50,9 +50,9 @@ class Page:
         """Log a peer that did not get as far as a request."""
         self._line.tell("turned_away", self._number, address, why)
 
-    def stored(self, row: InstanceRow) -> None:
-        """Enter an instance that is durable."""
-        self._line.tell("stored", self._number, row)
+    def stored(self, row: InstanceRow, is_urgent: bool) -> None:
+        """Enter an instance that is durable, and whether it was sent as urgent."""
+        self._line.tell("stored", self._number, row, is_urgent)
 
     def ignored(self) -> None:
         """Count an instance that nobody keeps."""

@@ -12,9 +12,11 @@ DATA_SET, NO_DATA_SET = 0x0001, 0x0101
 
 #: Elements of group 0000 by number (PS3.7 section E.1).
 LENGTH, SOP_CLASS, FIELD, MESSAGE_ID, ANSWERS = 0x0000, 0x0002, 0x0100, 0x0110, 0x0120
-DATA_SET_TYPE, STATUS, COMMENT, SOP_INSTANCE = 0x0800, 0x0900, 0x0902, 0x1000
+PRIORITY, DATA_SET_TYPE, STATUS, COMMENT, SOP_INSTANCE = 0x0700, 0x0800, 0x0900, 0x0902, 0x1000
 REQUESTED_CLASS, REQUESTED_INSTANCE = 0x0003, 0x1001
 EVENT_TYPE, ACTION_TYPE = 0x1002, 0x1008
+#: A priority (PS3.7 section 9.3.1.1); medium is 0, low is 2.
+_HIGH = b"\x01\x00"
 
 _element = struct.Struct("<HHI")
 _NUMBERS = frozenset({FIELD, MESSAGE_ID, ANSWERS, DATA_SET_TYPE, STATUS})
@@ -47,6 +49,7 @@ class Command:
             self._values[number] = raw[at - length : at]
         self.field = self.number(FIELD)
         self.has_data_set = self.number(DATA_SET_TYPE) != NO_DATA_SET
+        self.is_urgent = self._values.get(PRIORITY) == _HIGH
 
     def number(self, element: int) -> int:
         """Return a US value."""

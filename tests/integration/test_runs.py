@@ -1,0 +1,110 @@
+"""Studies on their way to the workers, on real databases: one change with their job, in turns."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from node.config import Source
+from node.jobs import Desk, Queue, Step, Worker
+from node.runs import Runs
+from node.spine.instances import InstanceRow
+from node.storage.index import Index
+from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from node.received import Received
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def index(database_url: str) -> Iterator[Index]:
+    index = Index(database_url)
+    yield index
+    index.close()
+
+
+@pytest.fixture
+def desk(database_url: str, index: Index) -> Iterator[Desk]:  # the index comes first
+    desk = Desk(database_url)
+    yield desk
+    desk.close()
+
+
+class Unread:
+    """Headers that nobody has to read."""
+
+    def choice(self, _uid: str, _instances: Sequence[InstanceRow]) -> None:
+        return
+
+    def is_urgent(self, _uid: str) -> bool:
+        return False
+
+    def forget(self, _uid: str) -> None:
+        pass
+
+
+def runs_of(index: Index, desk: Desk, *sources: Source) -> Runs:
+    return Runs(index, desk, cast("Received", Unread()), sources)
+
+
+def receive(index: Index, source: str, *studies: str) -> None:
+    index.add_instances(
+        [InstanceRow(f"{s}.1", f"{s}.2", s, "c", "t", s, 1, source, NOW) for s in studies]
+    )
+
+
+def test_a_queued_study_and_its_job_are_there_together_or_not_at_all(
+    index: Index, desk: Desk
+) -> None:
+    """Whatever ends the process between the two writes, there are none or both."""
+    receive(index, "PACS", "1.2", "1.3")
+    runs = runs_of(index, desk)
+
+    with pytest.raises(ZeroDivisionError), index.together():
+        runs.enqueue("1.2", ["complete"])
+        raise ZeroDivisionError
+    runs.enqueue("1.3", ["complete"])
+
+    lost, kept = index.study("1.2"), index.study("1.3")
+    assert lost is not None
+    assert kept is not None
+    assert (lost.state, lost.job_id, desk.jobs("1.2")) == ("receiving", None, [])
+    assert kept.state == "queued"
+    assert [job.job_id for job in desk.jobs("1.3")] == [kept.job_id]
+
+
+def test_sources_take_turns(database_url: str, index: Index, desk: Desk) -> None:
+    """Urgent, then routine, then back-fill; and 200 studies of one sender keep no other waiting."""
+    runs = runs_of(index, desk, Source(ae_title="OLD", priority="backfill"))
+    noisy = [f"1.1.{n}" for n in range(200)]
+    receive(index, "OLD", "1.4")
+    receive(index, "NOISY", *noisy)
+    receive(index, "QUIET", "1.2")
+    receive(index, "SCANNER", "1.3")
+    index.set_urgent("1.3")
+    with index.together():
+        for study in ("1.4", *noisy, "1.2", "1.3"):
+            runs.enqueue(study, ["complete"])
+
+    seen: list[str] = []
+
+    def story(_step: Step, job_id: str, study_uid: str, _hashes: list[str]) -> None:
+        index.set_state(study_uid, "running")
+        seen.append(study_uid)
+        if study_uid == noisy[1]:  # one that comes while the others are at work
+            receive(index, "LATE", "1.5")
+            runs.enqueue("1.5", ["complete"])
+
+    worker = Worker(database_url, (Queue("study", story, 1),))
+    worker.start()
+    try:
+        wait_for(lambda: "1.5" in seen, seconds=30)
+    finally:
+        worker.stop(patience_s=1)
+
+    assert seen[:4] == ["1.3", noisy[0], "1.2", noisy[1]]
+    assert seen.index("1.5") <= 6
+    assert "1.4" not in seen
