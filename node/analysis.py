@@ -3,42 +3,28 @@
 `study` tells the same chapters as a durable workflow.
 """
 
-import json
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from node import __version__, results
+from node import __version__
 from node.config import Report
 from node.dicom.reading import reader
 from node.dicom.reading.attributes import Attributes
 from node.dicom.reading.decoder import Decoder
-from node.errors import InvalidInstance, Misconfigured, MixedPatients, NotAssessable
+from node.errors import InvalidInstance, MixedPatients, NotAssessable
 from node.inference import pipeline
 from node.inference.runtime import ModelStore
+from node.result_folder import write
 from node.spine import series
 from node.spine.anatomy import ROLE_OF, Role
 from node.spine.findings import SeriesScore, SeriesUse, StudyFindings, nothing_assessed
 from node.spine.series import SeriesChoice
 from node.spine.volume import Volume
-
-#: How the reason of a study begins whose analysis failed by a fault of our own.
-FAULT = "internal error"
-
-#: What a result folder holds.
-RESULT = frozenset(
-    {
-        "capture", "overlay", "pages", "sr.dcm", "pdf.dcm", "ko.dcm",
-        "submission.csv", "findings.json", "fhir.json",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +48,11 @@ class Taken:
     unreadable: dict[str, str] = field(default_factory=dict)
     damaged: dict[str, Dataset] = field(default_factory=dict)
     undecodable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict[str, Dataset]:
+        """The headers that results are made with: those of readable files, if there are any."""
+        return self.headers or self.damaged
 
 
 def read(paths: Iterable[Path]) -> list[Taken]:
@@ -248,98 +239,6 @@ def nothing(study_uid: str, reason: str) -> StudyFindings:
     return StudyFindings(study_uid, __version__, nothing_assessed(reason), reasons=(reason,))
 
 
-def write(
-    folder: Path,
-    taken: Taken,
-    findings: StudyFindings,
-    volumes: Mapping[Role, Volume],
-    *,
-    settings: Report,
-    created: datetime,
-    earlier: Sequence[Path] = (),
-) -> list[Path]:
-    """Build the result objects and put them, all or none, into ``folder``.
-
-    Parameters
-    ----------
-    folder : Path
-    taken : Taken
-    findings : StudyFindings
-    volumes : dict of Role to Volume
-    settings : Report
-    created : datetime
-    earlier : sequence of Path
-        The reports delivered for this study before, oldest first.
-
-    Returns
-    -------
-    list of Path
-        The DICOM objects in delivery order: captures, overlays, then what refers to them.
-
-    Raises
-    ------
-    Misconfigured
-        When ``folder`` holds anything but an earlier result: nothing of it is touched.
-    """
-    _refuse_foreign(folder)
-    built = results.build(
-        findings,
-        taken.headers or taken.damaged,
-        volumes,
-        settings=settings,
-        created=created,
-        earlier=[dcmread(report) for report in earlier],
-    )
-    draft = folder.with_name(folder.name + ".part")
-    shutil.rmtree(draft, ignore_errors=True)  # of a run that was cut off
-    for name in ("capture", "overlay", "pages"):
-        (draft / name).mkdir(parents=True, exist_ok=True)
-    for number, capture in enumerate(built.captures, 1):
-        capture.save_as(draft / f"capture/{number:02d}.dcm", enforce_file_format=True)
-    for number, overlay in enumerate(built.overlays, 1):
-        overlay.save_as(draft / f"overlay/{number:02d}.dcm", enforce_file_format=True)
-    for name, page in built.pages.items():
-        page.save(draft / f"pages/{name}.png")
-    single = {"pdf": built.document, "sr": built.report, "ko": built.key_objects}
-    for name, made in single.items():
-        if made is not None:
-            made.save_as(draft / f"{name}.dcm", enforce_file_format=True)
-    if built.fhir is not None:
-        (draft / "fhir.json").write_text(json.dumps(built.fhir, indent=1), "utf-8")
-    (draft / "submission.csv").write_text(results.submission(findings), "utf-8")
-    (draft / "findings.json").write_text(json.dumps(findings.to_json(), indent=1), "utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    draft.rename(folder)
-    return delivery_order(folder)
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder with somebody's files in it; only an earlier result may be replaced."""
-    foreign = sorted({p.name for p in folder.iterdir()} - RESULT) if folder.exists() else []
-    if foreign:
-        raise Misconfigured(
-            f"{folder} holds other files ({', '.join(foreign[:3])}): choose a new or empty folder"
-        )
-
-
-def delivery_order(folder: Path) -> list[Path]:
-    """List a result folder's DICOM objects so that references resolve on arrival."""
-    return [
-        *sorted((folder / "capture").glob("*.dcm")),
-        *sorted((folder / "overlay").glob("*.dcm")),
-        *(path for name in ("pdf", "sr", "ko") if (path := folder / f"{name}.dcm").is_file()),
-    ]
-
-
-def ending(folder: Path) -> Literal["done", "rejected", "failed"]:
-    """Return the state in which a study ends whose results, in this folder, are delivered."""
-    findings = json.loads((folder / "findings.json").read_text("utf-8"))
-    if any(reason.startswith(FAULT) for reason in findings["reasons"]):
-        return "failed"
-    return "rejected" if findings["status"] == "rejected" else "done"
-
-
 def analyse(taken: Taken, store: ModelStore, folder: Path, *, settings: Report) -> StudyFindings:
     """Tell the whole story of one study at once, without network or engine.
 
@@ -349,7 +248,7 @@ def analyse(taken: Taken, store: ModelStore, folder: Path, *, settings: Report) 
         findings, volumes = find(taken, store)
     except NotAssessable as error:
         findings, volumes = nothing(taken.study_uid, str(error)), {}
-    write(folder, taken, findings, volumes, settings=settings, created=now())
+    write(folder, findings, taken.known, volumes, settings=settings, created=now())
     return findings
 
 

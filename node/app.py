@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from node import __version__
-from node.analysis import delivery_order, ending
 from node.config import Config
 from node.dicom.intake import Intake, read_row
 from node.dicom.reading.limits import check_file, names_in_file
@@ -23,6 +22,7 @@ from node.exchange.worklist import Worklists
 from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Worker
 from node.received import Received
+from node.result_folder import delivery_order, ending
 from node.retention import Retention
 from node.runs import Runs
 from node.shown import Shown

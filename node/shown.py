@@ -6,9 +6,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from node.analysis import delivery_order
 from node.config import Config
 from node.dicom.reading.limits import check_file
+from node.result_folder import delivery_order
 from node.spine.anatomy import LEVELS
 from node.spine.instances import InstanceRow
 from node.storage.archive import Archive

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from node import analysis
+from node import analysis, result_folder
 from node.config import Report
 from node.errors import DiskFull, NotAssessable, Rejected, RetryLater
 from node.inference.runtime import ModelStore
@@ -113,10 +113,10 @@ class StudyStory:
             )
         when, folder = datetime.fromisoformat(created), self.folder_of(job_id)
         try:
-            analysis.write(
+            result_folder.write(
                 folder,
-                taken,
                 told,
+                taken.known,
                 volumes,
                 settings=self.settings,
                 created=when,
@@ -167,4 +167,4 @@ def _staying(files: Sequence[Path]) -> Iterator[None]:
 def _in_words(error: Exception) -> str:
     if isinstance(error, Rejected):
         return str(error)
-    return f"{analysis.FAULT} ({type(error).__name__}): see the log of this node"
+    return f"{result_folder.FAULT} ({type(error).__name__}): see the log of this node"

@@ -1,6 +1,6 @@
 """One slice as a picture: square pixels, standard orientation, sharp, letters from its geometry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,16 +104,7 @@ def _moved_inside(plane: Plane, source: Plane) -> Plane:
         _shift(low[i], high[i], extent)
         for i, extent in enumerate((float(plane.columns), float(plane.rows)))
     ]
-    origin = plane.to_patient(shift[0], shift[1])
-    return Plane(
-        origin,
-        plane.along_row,
-        plane.along_column,
-        plane.row_spacing,
-        plane.column_spacing,
-        plane.rows,
-        plane.columns,
-    )
+    return replace(plane, origin=plane.to_patient(shift[0], shift[1]))
 
 
 def _shift(low: float, high: float, extent: float) -> float:

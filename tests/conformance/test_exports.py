@@ -15,8 +15,7 @@ from fhir.resources.R4B.bundle import Bundle as BundleR4B
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from node import analysis
-from node.analysis import Taken
+from node import result_folder
 from node.config import Report
 from node.results import ResultSet, codes, read_report
 from node.spine.findings import Finding
@@ -133,12 +132,13 @@ def test_documents_exports_and_selections_are_off_by_default() -> None:
 def test_the_result_folder_holds_what_was_asked_for_and_can_be_replaced(tmp_path: Path) -> None:
     """In delivery order: captures, overlays, PDF, report, key objects; the export is no object."""
     study, folder = small_study(), tmp_path / "out"
-    taken = Taken(study.findings.study_uid, headers=study.headers)
     settings = Report(pdf=True, key_objects=True, fhir="r4", overlays=False)
 
     def write(settings: Report) -> list[str]:
-        made = analysis.write(
-            folder, taken, study.findings, study.volumes, settings=settings, created=CREATED
+        made = result_folder.write(
+            *(folder, study.findings, study.headers, study.volumes),
+            settings=settings,
+            created=CREATED,
         )
         return [path.name for path in made]
 

@@ -10,10 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, JPEG2000Lossless
 
-from node.analysis import ending
 from node.config import Config, Report
 from node.inference.runtime import ModelStore
 from node.phantom import PhantomStudy
+from node.result_folder import ending
 from node.results import read_report
 from node.study import StudyStory
 from tests.conformance.test_results import run, unexplained

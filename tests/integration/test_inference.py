@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from node import analysis
+from node import analysis, result_folder
 from node.config import Config, Report
 from node.inference.pipeline import PipelineResult, find
 from node.inference.runtime import MODEL_NAMES, ModelStore
@@ -109,8 +109,10 @@ def test_two_axial_series_serve_one_study(
     paths = write_all(images, tmp_path / "in")
     (taken,) = analysis.read(paths)
     findings, volumes = analysis.find(taken, store)
-    analysis.write(
-        tmp_path / "out", taken, findings, volumes, settings=Report(), created=analysis.now()
+    result_folder.write(
+        *(tmp_path / "out", findings, taken.known, volumes),
+        settings=Report(),
+        created=analysis.now(),
     )
 
     series_of = {i.SOPInstanceUID: i.SeriesInstanceUID for i in images}

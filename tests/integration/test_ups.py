@@ -29,8 +29,8 @@ def peer(manager: Manager) -> WorklistPeer:
 
 def results() -> list[InstanceFacts]:
     return [
-        InstanceFacts("1.2.840.10008.5.1.4.1.1.7", f"1.2.99.{series}.{n}", "1.2.99",
-                      f"1.2.99.{series}", "1.2.840.10008.1.2.1", 0)
+        InstanceFacts("1.2.840.10008.5.1.4.1.1.7", f"1.2.99.{series}.{n}",
+                      "1.2.840.10008.1.2.1", 0, "1.2.99", f"1.2.99.{series}")
         for series in (1, 2) for n in range(2)
     ]  # fmt: skip
 

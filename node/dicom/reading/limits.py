@@ -72,23 +72,11 @@ class Announced:
 
 
 @dataclass(frozen=True)
-class InstanceFacts:
-    """What identifies an instance, read from its bytes.
+class InstanceFacts(Announced):
+    """What identifies an instance, read from its bytes; all UIDs are legal (PS3.5 section 9.1)."""
 
-    Attributes
-    ----------
-    sop_class_uid, sop_instance_uid, study_uid, series_uid, transfer_syntax_uid : str
-        Legal UIDs (PS3.5 section 9.1).
-    dataset_offset : int
-        Where the data set begins, after preamble and file meta information.
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
     study_uid: str
     series_uid: str
-    transfer_syntax_uid: str
-    dataset_offset: int
 
 
 def check_file(path: Path, *, max_bytes: int = MAX_PIXELS) -> InstanceFacts:
