@@ -8,16 +8,18 @@ that does it. What runs is given from outside (`node.app`), so this file knows n
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions, error
 from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
-from node.storage.engine import Transaction
+from node.storage.engine import Transaction, is_away
 from node.storage.leases import Leases
 
 log = structlog.get_logger()
@@ -27,9 +29,14 @@ log = structlog.get_logger()
 APPLICATION_VERSION = "jobs-1"
 APPLICATION_NAME = "lumbar-node"
 POLL_S = 0.25
+#: Between two tries of a step while the database is away.
+AWAY_S = 1.0
 # A job that takes its process down with it must not do so for ever.
 MOST_RECOVERIES = 20
 DEAD = frozenset({"ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+
+#: What a step raises when the engine has been stopped under its story: no fault of the story.
+EngineStopped = error.DBOSException
 
 T = TypeVar("T")
 
@@ -236,8 +243,23 @@ def _register(queue: Queue) -> None:
 
 
 def _checkpoint(name: str, function: Callable[..., T], *arguments: Any) -> T:
-    result: T = DBOS.run_step({"name": name}, function, *arguments)
+    result: T = DBOS.run_step({"name": name}, _patiently, function, *arguments)
     return result
+
+
+def _patiently(function: Callable[..., T], *arguments: Any) -> T:
+    """Run a step, however long the database is away: that is no fault of what is worked on.
+
+    The engine itself waits in the same way to keep the step's result.
+    """
+    while True:
+        try:
+            return function(*arguments)
+        except DBAPIError as error:
+            if not is_away(error):
+                raise
+            log.warning("the database is away; the step is run again")
+            time.sleep(AWAY_S)
 
 
 def _job(workflow: Any) -> Job:

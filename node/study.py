@@ -18,7 +18,7 @@ from node import analysis, result_folder
 from node.config import Report
 from node.errors import DiskFull, NotAssessable, Rejected, RetryLater
 from node.inference.runtime import ModelStore
-from node.jobs import Step
+from node.jobs import EngineStopped, Step
 from node.spine.findings import StudyFindings
 
 log = structlog.get_logger()
@@ -71,6 +71,8 @@ class StudyStory:
         except RetryLater as error:
             say.warning("study waits", reason=str(error))
             step("again", self.again, study_uid, job_id)
+        except EngineStopped:
+            raise  # the story goes on at the next start, behind its last finished chapter
         except Exception as error:  # noqa: BLE001 - the worker's edge: one study never stops the node
             say.exception("study failed")
             reason = _in_words(error)

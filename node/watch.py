@@ -1,6 +1,7 @@
 """Watch the studies that are being received, and start a job when one is complete."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +43,14 @@ class _Look:
     instances: Sequence[InstanceRow]
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """Since when, by the monotonic clock, a study has been silent that has so many images."""
+
+    seen: tuple[int, datetime]
+    since: float
+
+
 @dataclass
 class Watcher:
     """Decide, study by study, whether to wait, to run or to give up waiting.
@@ -74,6 +83,7 @@ class Watcher:
     sources: Sequence[Source] = ()
     _looks: dict[str, _Look] = field(default_factory=dict)
     _reopened: dict[str, datetime] = field(default_factory=dict)
+    _heard: dict[str, "_Heard"] = field(default_factory=dict)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -155,7 +165,7 @@ class Watcher:
 
     def _state(self, row: StudyRow, rule: Source, times: Complete, *, settled: bool) -> StudyState:
         now = datetime.now(UTC)
-        silence = (now - row.last_received).total_seconds()
+        silence = self._silence(row, now)
         # Of a study that was decided before: since images came again.
         begin = self._reopened.setdefault(row.study_uid, now) if row.job_id else row.first_received
         age = (now - begin).total_seconds()
@@ -169,6 +179,18 @@ class Watcher:
             instances = self._look(row).instances
             counted = self.asking.about(rule.ask, row.study_uid, instances)
         return StudyState(open_associations, silence, age, contents, counted, settled)
+
+    def _silence(self, row: StudyRow, now: datetime) -> float:
+        """Return the seconds since the last image, whatever is done to the clock meanwhile.
+
+        The clock is asked once for each last image; from then on time that only runs forward.
+        """
+        heard = self._heard.get(row.study_uid)
+        if heard is None or heard.seen != _seen(row):
+            already = max(0.0, (now - row.last_received).total_seconds())
+            heard = _Heard(_seen(row), time.monotonic() - already)
+            self._heard[row.study_uid] = heard
+        return time.monotonic() - heard.since
 
     def _look(self, row: StudyRow) -> _Look:
         """Return what the study's headers say, read anew when images have arrived."""
@@ -195,6 +217,7 @@ class Watcher:
         """Give back what was kept about a study that is decided."""
         self._looks.pop(study_uid, None)
         self._reopened.pop(study_uid, None)
+        self._heard.pop(study_uid, None)
         self.received.forget(study_uid)
         self.asking.forget(study_uid)
 

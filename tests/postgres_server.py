@@ -43,22 +43,33 @@ class PostgresServer:
         shutil.chown(self._folder, self._user)
         data, user = self._folder / "data", self._user
         self._tool("initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync", user=user)
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the server on its cluster, and return once it answers."""
         # -F: what is in it need not outlive a power cut of this machine.
-        options = [*self._place, "-F", "-D", str(data), "-k", str(self._folder)]
-        with (self._folder / "log").open("wb") as log:
+        place = ("-D", str(self._folder / "data"), "-k", str(self._folder))
+        with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(_BINARIES[-1] / "postgres"), *options],
+                [str(_BINARIES[-1] / "postgres"), *self._place, "-F", *place],
                 stdout=log,
                 stderr=log,
-                user=user,
+                user=self._user,
                 cwd=self._folder,
             )
         ready = [str(_BINARIES[-1] / "pg_isready"), *self._place]
         wait_for(
             lambda: subprocess.run(ready, check=False, capture_output=True).returncode == 0,
             what="PostgreSQL",
+            seconds=60,
         )
-        return self
+
+    def crash(self) -> None:
+        """End it as ``pg_ctl stop -m immediate`` does: the next start has to recover."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(timeout=30)
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:

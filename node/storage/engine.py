@@ -5,6 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+#: Classes of SQLSTATE that say that the server, not the statement, is the trouble: connection
+#: exceptions, and what an operator or a crash does (PostgreSQL's manual, appendix A).
+_AWAY = ("08", "57P")
 
 #: A connection on which a transaction is open; whoever opened it commits it.
 Transaction = Connection
@@ -18,6 +23,18 @@ def engine_of(url: str, *, flush: bool = True) -> Engine:
     event.listen(engine, "connect", partial(_set_up_sqlite, "FULL" if flush else "NORMAL"))
     event.listen(engine, "begin", _begin)
     return engine.execution_options(writes=True)
+
+
+def is_away(error: Exception) -> bool:
+    """Tell whether an error says that the database's server cannot be reached, or went away.
+
+    The same again is right once it is back. SQLite has no server and is never away.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    # psycopg gives no state for a connection that cannot be made, or ended without a word.
+    state = getattr(error.orig, "sqlstate", "")
+    return error.connection_invalidated or state is None or state.startswith(_AWAY)
 
 
 def _set_up_sqlite(synchronous: str, connection: Any, _record: object) -> None:

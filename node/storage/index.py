@@ -180,8 +180,9 @@ class Index:
     def add_instances(self, rows: Sequence[InstanceRow]) -> list[Outcome]:
         """Add instances and bring their studies up to date, in one transaction.
 
-        It is not flushed to the disk: rows that a power cut takes back are rebuilt from the
-        archive at the next start, and later changes of other kinds take them along.
+        With SQLite it is not flushed to the disk: rows that a power cut takes back are rebuilt
+        from the archive at the next start, and later changes of other kinds take them along. A
+        PostgreSQL server may crash alone, while its listeners run on: there it is flushed.
 
         Returns
         -------
@@ -193,8 +194,6 @@ class Index:
         for row in rows:
             first.setdefault(row.sop_instance_uid, row)
         with self._unflushed.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
             values = [asdict(row) for row in first.values()]
             new = set(connection.execute(self._add, values).scalars())
             for study in _by_study([first[uid] for uid in first if uid in new]):

@@ -75,8 +75,13 @@ class Leases:
             connection.execute(insert(leases).values(**row, renewed=self._now))
 
     def living(self) -> frozenset[str]:
-        """Return the workers that are alive."""
-        fresh = select(leases).where(leases.c.renewed > self._now - self._limit_s)
+        """Return the workers that are alive.
+
+        A lease from the future is left from before the clock was set back, and as good as none:
+        a living worker renews its own at once.
+        """
+        limit = self._limit_s
+        fresh = select(leases).where(leases.c.renewed.between(self._now - limit, self._now + limit))
         with self._engine.execution_options(writes=False).connect() as connection:
             rows = connection.execute(fresh).all()
         return frozenset(r.worker for r in rows if not self._is_gone(r.worker, r.host, r.pid))

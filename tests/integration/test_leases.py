@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from node.jobs import Desk
-from node.storage.leases import Leases
+from node.storage.engine import engine_of
+from node.storage.leases import Leases, leases
 from tests.waiting import wait_for
 
 JOBS = [f"job-{n}" for n in range(4)]
@@ -133,6 +135,20 @@ def test_a_silent_worker_is_dead_after_the_limit(database_url: str) -> None:
     assert slow.living() == frozenset()
     own.release()
     assert own.worker not in other.living()
+    other.release()
+
+
+def test_a_lease_from_the_future_keeps_nobody_alive(database_url: str) -> None:
+    """A worker that died before the clock was set back is dead all the same."""
+    own, other = Leases(database_url, 60.0), Leases(database_url, 60.0)
+    own.renew()
+    other.renew()
+    with engine_of(database_url).begin() as connection:
+        late = update(leases).where(leases.c.worker == other.worker)
+        connection.execute(late.values(renewed=leases.c.renewed + 3600))
+
+    assert own.living() == {own.worker}
+    own.release()
     other.release()
 
 

@@ -423,3 +423,12 @@ def test_a_study_whose_images_were_deleted_waits_for_all_of_them() -> None:
     with pytest.raises(Misconfigured, match="send the whole study again"):
         world.runs().requeue(STUDY)
     assert world.handed_in == []
+
+
+def test_a_clock_that_is_set_back_holds_up_no_study() -> None:
+    """Images from the future are as silent as any: their silence is counted from now on."""
+    world = World(replace(QUIET, last_received=datetime.now(UTC) + timedelta(hours=1)))
+    watcher = world.watcher(Complete(quiet_s=0.2))
+
+    assert watcher.consider(world.row).verdict == "wait"
+    wait_for(lambda: watcher.consider(world.row).verdict == "ready")
