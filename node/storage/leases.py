@@ -6,6 +6,8 @@ worker of this very machine whose process is gone is known to be dead at once.
 
 import os
 import socket
+import time
+from collections import deque
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -30,6 +32,10 @@ CLOCKS = {
     "postgresql": "extract(epoch from clock_timestamp())::float8",
 }
 
+#: Renewals whose silences are remembered, and the most patience asked for, in limits.
+_REMEMBERED = 60
+_MOST_PATIENCE = 10.0
+
 metadata = MetaData()
 
 leases = Table(
@@ -50,14 +56,18 @@ class Leases:
     url : str
         SQLAlchemy URL of the database that the workers share.
     limit_s : float
-        A lease not renewed for longer (s) is a dead worker's. It has to exceed the longest stall
-        of a process; a false alarm costs a second run of the same work, not a wrong result.
+        A lease not renewed for longer (s) is a dead worker's. A false alarm costs a second run of
+        the same work, not a wrong result; a worker that was silent for long because its machine
+        has too much to do asks for more patience, or two workers would take each other's jobs
+        for ever.
     """
 
     def __init__(self, url: str, limit_s: float) -> None:
         self._engine = engine_of(url)
         self._now = literal_column(CLOCKS[self._engine.dialect.name], Float(53))
         self._limit_s = limit_s
+        self._renewed_at: float | None = None
+        self._silences: deque[float] = deque(maxlen=_REMEMBERED)
         self._host = socket.gethostname()[:64]
         #: Never used again, so that nobody mistakes a successor for its predecessor.
         self.worker = f"{self._host}-{uuid4().hex[:12]}"
@@ -66,25 +76,33 @@ class Leases:
     def renew(self) -> None:
         """Say that this process lives; forget who has been silent for very long."""
         own = leases.c.worker == self.worker
+        renewed = self._now + self._patience()
         with self._engine.begin() as connection:
-            if connection.execute(update(leases).where(own).values(renewed=self._now)).rowcount:
+            if connection.execute(update(leases).where(own).values(renewed=renewed)).rowcount:
                 return
             long_ago = leases.c.renewed < self._now - 100 * self._limit_s
             connection.execute(delete(leases).where(long_ago))
             row = {"worker": self.worker, "host": self._host, "pid": os.getpid()}
-            connection.execute(insert(leases).values(**row, renewed=self._now))
+            connection.execute(insert(leases).values(**row, renewed=renewed))
 
     def living(self) -> frozenset[str]:
         """Return the workers that are alive.
 
-        A lease from the future is left from before the clock was set back, and as good as none:
-        a living worker renews its own at once.
+        A lease from far in the future is left from before the clock was set back, and as good as
+        none: a living worker renews its own at once.
         """
-        limit = self._limit_s
-        fresh = select(leases).where(leases.c.renewed.between(self._now - limit, self._now + limit))
+        limits = (self._now - self._limit_s, self._now + _MOST_PATIENCE * self._limit_s)
+        fresh = select(leases).where(leases.c.renewed.between(*limits))
         with self._engine.execution_options(writes=False).connect() as connection:
             rows = connection.execute(fresh).all()
         return frozenset(r.worker for r in rows if not self._is_gone(r.worker, r.host, r.pid))
+
+    def _patience(self) -> float:
+        """Return how much longer (s) this lease has to hold: twice the longest silence of late."""
+        before, self._renewed_at = self._renewed_at, time.monotonic()
+        self._silences.append(self._renewed_at - before if before else 0.0)
+        wanted = 2 * max(self._silences) - self._limit_s
+        return min(max(0.0, wanted), _MOST_PATIENCE * self._limit_s)
 
     def release(self) -> None:
         """Give the own lease back: what this worker left undone is free for others."""
