@@ -2,13 +2,14 @@
 
 # ruff: noqa: ARG002 - these parts know one study only
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from node.errors import LumbarError
 from node.spine.anatomy import ALL_FINDINGS, GRADES, FindingKey, Grade, Role
 from node.spine.findings import Finding, ModelUse, SeriesScore, SeriesUse, StudyFindings
+from node.storage.index import DeliveryRow, LastRun, StudyRow
 from node.web.parts import Held
 
 STUDY_UID = "1.2.840.113619.2.55.3.604688119.971"
@@ -42,54 +43,47 @@ def _finding(key: FindingKey, said: Grade | str) -> Finding:
     return Finding(*key, grade=said, probabilities={g: 0.8 if g is said else 0.1 for g in GRADES})
 
 
-@dataclass(frozen=True)
-class Study:
-    """A row of the work list."""
-
-    study_uid: str = STUDY_UID
-    state: str = "done"
-    reasons: tuple[str, ...] = ()
-    started: tuple[str, ...] = ("proven complete", "axial slices cover 132 mm")
-    job_id: str | None = "job"
-    source: str = "orthanc:pacs"
-    instances: int = 87
-    first_received: datetime = datetime(2026, 11, 23, 3, 1, tzinfo=UTC)
-    last_received: datetime = datetime(2026, 11, 23, 3, 2, tzinfo=UTC)
-
-
-def study(**changed: Any) -> Study:
-    """Return a row that differs from the usual one in something."""
-    return Study(**changed)
+def study(**changed: Any) -> StudyRow:
+    """Return a row of the work list that differs from the usual one in something."""
+    usual = StudyRow(
+        study_uid=STUDY_UID,
+        state="done",
+        reasons=(),
+        job_id="job",
+        source="orthanc:pacs",
+        first_received=datetime(2026, 11, 23, 3, 1, tzinfo=UTC),
+        last_received=datetime(2026, 11, 23, 3, 2, tzinfo=UTC),
+        instances=87,
+        last_run=LastRun(("proven complete", "axial slices cover 132 mm"), used=""),
+    )
+    return replace(usual, **changed)
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """One destination."""
-
-    destination: str = "pacs"
-    state: str = "delivered"
-    attempts: int = 1
-    message: str = ""
+def delivery(**changed: Any) -> DeliveryRow:
+    """Return a delivery that differs from the usual one in something."""
+    received = study().last_received
+    usual = DeliveryRow("job", STUDY_UID, "pacs", "delivered", 1, "", received)
+    return replace(usual, **changed)
 
 
 @dataclass
 class Parts:
     """`node.web.parts.WebParts`, by hand."""
 
-    rows: Sequence[Study] = (Study(),)
+    rows: Sequence[StudyRow] = (study(),)
     told: Mapping[str, Any] | None = None
     pages: Mapping[str, bytes] = field(default_factory=dict)
-    delivered: Sequence[Delivery] = ()
+    delivered: Sequence[DeliveryRow] = ()
     status: str = "ok"
     trouble: LumbarError | None = None
     triggers: list[tuple[str, str]] = field(default_factory=list)
     intake: Any = None  # these parts take nothing in
     ignores_others: bool = True
 
-    def studies(self) -> Sequence[Study]:
+    def studies(self) -> Sequence[StudyRow]:
         return self.rows
 
-    def study(self, study_uid: str) -> Study | None:
+    def study(self, study_uid: str) -> StudyRow | None:
         return next((row for row in self.rows if row.study_uid == study_uid), None)
 
     def findings(self, study_uid: str) -> Mapping[str, Any] | None:
@@ -101,7 +95,7 @@ class Parts:
     def page(self, study_uid: str, name: str) -> bytes | None:
         return self.pages[name]
 
-    def deliveries(self, study_uid: str) -> Sequence[Delivery]:
+    def deliveries(self, study_uid: str) -> Sequence[DeliveryRow]:
         return self.delivered
 
     def orthanc_trigger(self, peer: str, orthanc_id: str) -> None:

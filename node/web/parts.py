@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from node.dicom.intake import Intake
+from node.storage.index import DeliveryRow, StudyRow
 
 
 @dataclass(frozen=True)
@@ -36,42 +36,6 @@ class Held:
         return self.find()
 
 
-class Study(Protocol):
-    """A row of the work list; times are UTC."""
-
-    @property
-    def study_uid(self) -> str: ...  # noqa: D102
-    @property
-    def state(self) -> str: ...  # noqa: D102
-    @property
-    def reasons(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def started(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def job_id(self) -> str | None: ...  # noqa: D102
-    @property
-    def source(self) -> str: ...  # noqa: D102
-    @property
-    def instances(self) -> int: ...  # noqa: D102
-    @property
-    def first_received(self) -> datetime: ...  # noqa: D102
-    @property
-    def last_received(self) -> datetime: ...  # noqa: D102
-
-
-class Delivery(Protocol):
-    """Where the results of a study stand at one destination."""
-
-    @property
-    def destination(self) -> str: ...  # noqa: D102
-    @property
-    def state(self) -> str: ...  # noqa: D102
-    @property
-    def attempts(self) -> int: ...  # noqa: D102
-    @property
-    def message(self) -> str: ...  # noqa: D102
-
-
 class WebParts(Protocol):
     """What the pages ask of the node. Everything is called from threads, never from the loop.
 
@@ -83,10 +47,10 @@ class WebParts(Protocol):
         Whether objects that are not kept are taken for a success all the same.
     """
 
-    def studies(self) -> Sequence[Study]:
+    def studies(self) -> Sequence[StudyRow]:
         """Return the newest studies, newest first."""
 
-    def study(self, study_uid: str) -> Study | None:
+    def study(self, study_uid: str) -> StudyRow | None:
         """Return one study, or None when the node does not hold it."""
 
     def findings(self, study_uid: str) -> Mapping[str, Any] | None:
@@ -98,7 +62,7 @@ class WebParts(Protocol):
     def page(self, study_uid: str, name: str) -> bytes | None:
         """Return one page as PNG; called only with a name that `page_names` gave."""
 
-    def deliveries(self, study_uid: str) -> Sequence[Delivery]:
+    def deliveries(self, study_uid: str) -> Sequence[DeliveryRow]:
         """Return the study's deliveries."""
 
     def orthanc_trigger(self, peer: str, orthanc_id: str) -> None:

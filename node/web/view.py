@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from node.results.summary_page import COLUMNS
 from node.results.wording import certainty
 from node.spine.anatomy import LEVELS, Condition, Grade, Level
 from node.spine.findings import SCHEMA, Finding, StudyFindings
-from node.web.parts import Delivery, Study
+from node.storage.index import DeliveryRow, StudyRow
 
 # Shape as well as colour, the same shapes and colours as on the captures.
 MARKS = {Grade.NORMAL_MILD: "○", Grade.MODERATE: "▲", Grade.SEVERE: "◆"}
@@ -113,17 +113,17 @@ def counts(findings: StudyFindings) -> tuple[Count, ...]:
 class WorkRow:
     """One line of the work list."""
 
-    study: Study
+    study: StudyRow
     counts: tuple[Count, ...]
 
 
-def work_row(study: Study, raw: Mapping[str, Any] | None) -> WorkRow:
+def work_row(study: StudyRow, raw: Mapping[str, Any] | None) -> WorkRow:
     """Return a line of the work list, with the grades counted once there are findings."""
     findings = _read(raw)
     return WorkRow(study, counts(findings) if findings else ())
 
 
-def study_json(study: Study, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+def study_json(study: StudyRow, deliveries: Sequence[DeliveryRow]) -> dict[str, Any]:
     """Return a study and its deliveries for programs; times as ISO 8601."""
     return {
         "study_uid": study.study_uid,
@@ -133,8 +133,8 @@ def study_json(study: Study, deliveries: Sequence[Delivery]) -> dict[str, Any]:
         "job_id": study.job_id,
         "source": study.source,
         "instances": study.instances,
-        "first_received": _as_utc(study.first_received).isoformat(),
-        "last_received": _as_utc(study.last_received).isoformat(),
+        "first_received": study.first_received.isoformat(),
+        "last_received": study.last_received.isoformat(),
         "deliveries": [
             {
                 "destination": d.destination,
@@ -148,18 +148,13 @@ def study_json(study: Study, deliveries: Sequence[Delivery]) -> dict[str, Any]:
 
 
 def utc(moment: datetime) -> str:
-    """Return a time as people read it, ``2026-11-23 03:14 UTC``."""
-    return f"{_as_utc(moment):%Y-%m-%d %H:%M} UTC"
+    """Return a moment in UTC as people read it, ``2026-11-23 03:14 UTC``."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def short_uid(uid: str) -> str:
     """Return the end of a UID, by which people tell studies apart; the start is the same."""
     return uid if len(uid) <= 16 else f"…{uid[-14:]}"
-
-
-def _as_utc(moment: datetime) -> datetime:
-    # SQLite keeps no zone; the index writes UTC.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _read(raw: Mapping[str, Any] | None) -> StudyFindings | None:

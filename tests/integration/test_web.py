@@ -11,7 +11,7 @@ from node.errors import DiskFull, LumbarError, Misconfigured, NotAssessable
 from node.results.wording import DISCLAIMER
 from node.spine.anatomy import ALL_FINDINGS, Condition, Grade, Level
 from node.web.app import create_app
-from tests.web_parts import ORTHANC_ID, PNG, STUDY_UID, Delivery, Parts, findings_json, study
+from tests.web_parts import ORTHANC_ID, PNG, STUDY_UID, Parts, delivery, findings_json, study
 
 TRIGGER = f"/api/orthanc/pacs/studies/{ORTHANC_ID}"
 
@@ -30,7 +30,10 @@ def read_study() -> Parts:
     return Parts(
         told=findings_json(differing),
         pages={"summary": PNG, "l1_l2": PNG},
-        delivered=[Delivery(), Delivery("archive", "waiting", 3, "does not answer")],
+        delivered=[
+            delivery(),
+            delivery(destination="archive", state="waiting", attempts=3, message="does not answer"),
+        ],
     )
 
 
@@ -88,7 +91,7 @@ def test_a_page_renews_itself_only_while_something_moves(state: str, seconds: st
 def test_text_from_outside_is_text() -> None:
     """An AE title, a reason or a message cannot become markup."""
     evil = "<script>alert(1)</script>"
-    parts = Parts(rows=[study(source=evil, reasons=(evil,))], delivered=[Delivery(message=evil)])
+    parts = Parts(rows=[study(source=evil, reasons=(evil,))], delivered=[delivery(message=evil)])
     for path in ("/", f"/studies/{STUDY_UID}"):
         page = browser(parts).get(path).text
         assert evil not in page
