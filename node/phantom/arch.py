@@ -21,17 +21,23 @@ def paint_arch(canvas: Canvas, patient: Patient, k: int, grains: tuple[Grain, Gr
     arch, front = Bone(canvas, grain, rugged), Bone(canvas, grain, rugged)
     for side, sign in ((Side.LEFT, 1.0), (Side.RIGHT, -1.0)):
         worn = max(below.recess[side], 0.6 * below.foramen[side])
-        old = patient.anomalies.worn(k, side)
+        old, bulk = patient.anomalies.worn(k, side), patient.looks.facets
         pars = (ps + 2, 13.0 + slip, sign * (hw + 3.5))
         knee = (body.bottom - 3, 20.5 + slip, sign * (hw + 0.5))
         arch.rod((pars, knee), (4.3 * scale, 4.6 * scale))
         # A worn joint grows outward and back: what it does to the recess is the recess's grade.
         ends = (18.5 + 0.8 * old + slip, hw - 2.5), (24.5 + 1.5 * old + slip, hw + 2.0 + old)
         along = (body.bottom - 7, below.s + 8.0 * scale)
-        arch.add(*_pillar(canvas, ends, along, (3.9 + 0.9 * worn + 0.9 * old) * scale, sign))
+        arch.add(*_pillar(canvas, ends, along, (3.9 + 0.9 * worn + 0.9 * old + bulk) * scale, sign))
         front.add(*_pedicle(canvas, body, sign))
         _superior(
-            front, canvas, (body, above), side, scale, old=patient.anomalies.worn(k - 1, side)
+            front,
+            canvas,
+            (body, above),
+            side,
+            scale,
+            old=patient.anomalies.worn(k - 1, side),
+            bulk=bulk,
         )
         if body.name[0] == "L":
             out = (ps, 9.5, sign * (hw + 0.8 * pw)), (ps - 1, 12.0, sign * 45.0)
@@ -52,7 +58,8 @@ def _superior(
     side: Side,
     scale: float,
     *,
-    old: float = 0.0,
+    old: float,
+    bulk: float,
 ) -> None:
     """Add a superior articular process: it rises from the pedicle, outside the joint above."""
     body, above = at
@@ -64,7 +71,7 @@ def _superior(
     bone.rod((low, high), (4.6 * scale, 4.0 * scale))
     ends = (12.6 - 1.2 * worn + old, hw + 4.5 - 1.2 * worn + old), (19.5, hw + 9.0 + 1.5 * old)
     along = (above.s - 7.0 * scale, body.pedicle_s)
-    bone.add(*_pillar(canvas, ends, along, (3.5 + 0.9 * worn + old) * scale, sign))
+    bone.add(*_pillar(canvas, ends, along, (3.5 + 0.9 * worn + old + bulk) * scale, sign))
 
 
 def _pillar(
@@ -209,7 +216,15 @@ def paint_sacrum(canvas: Canvas, patient: Patient, grains: tuple[Grain, Grain]) 
     bone.add(region, behind + np.float32(1.2) * grains[1].at(region, 40))
     above = patient.discs[patient.bodies.index(bodies[0]) - 1]
     for side in Side:
-        _superior(bone, canvas, (bodies[0], above), side, patient.scale)
+        _superior(
+            bone,
+            canvas,
+            (bodies[0], above),
+            side,
+            patient.scale,
+            old=patient.anomalies.worn(patient.discs.index(above), side),
+            bulk=patient.looks.facets,
+        )
     bone.paint(1.2)
     for upper, lower in pairwise(bodies):
         s = 0.5 * (upper.bottom + lower.top)
@@ -217,7 +232,8 @@ def paint_sacrum(canvas: Canvas, patient: Patient, grains: tuple[Grain, Grain]) 
             u = sign * (upper.canal_half_width + 5.0)
             hole = ((s - 3, 8.0, u - sign * 4), (s + 4, -24.0, u + sign * 5))
             where, away = canvas.capsule(hole, (4.2, 5.5))
-            canvas.paint(where, canvas.soft(away), Tissue.CORTEX)
+            if not patient.looks.natural:
+                canvas.paint(where, canvas.soft(away), Tissue.CORTEX)
             canvas.paint(where, canvas.soft(away + 1.0), Tissue.FAT)
             where, away = canvas.capsule(hole, (1.8, 1.8))
             canvas.paint(where, canvas.soft(away), Tissue.NERVE, 0.9)

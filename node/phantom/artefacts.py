@@ -84,8 +84,14 @@ def shift_fat(signal: Array, fat: Array, artefacts: Artefacts) -> Array:
     """
     whole = int(np.floor(artefacts.fat_shift))
     part = np.float32(artefacts.fat_shift - whole)
-    near, far = (np.roll(fat, whole + k, axis=artefacts.readout) for k in (0, 1))
+    near, far = (_moved(fat, whole + k, artefacts.readout) for k in (0, 1))
     return np.asarray(np.clip(signal + (1 - part) * near + part * far - fat, 0, None))
+
+
+def _moved(image: Array, by: int, axis: int) -> Array:
+    """Move a picture by whole pixels; what comes in at the edge is more of the edge."""
+    index = np.clip(np.arange(image.shape[axis]) - by, 0, image.shape[axis] - 1)
+    return np.asarray(image.take(index, axis))
 
 
 def spoil(space: NDArray[np.complex64], artefacts: Artefacts) -> NDArray[np.complex64]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from node.phantom.canvas import Canvas, Grain, Region
+from node.phantom.canvas import Canvas, Grain, Region, rounded
 from node.phantom.contrast import Array, Tissue
 from node.phantom.curve import Vector
 from node.phantom.patient import Patient, foramen_centre, recess_offset
@@ -24,10 +24,9 @@ class Sac:
 
     def __init__(self, patient: Patient) -> None:
         s = np.arange(patient.bodies[0].top, patient.sac_end + 12.0, 0.5)
-        l5s1 = patient.discs[8].s
-        taper = np.clip((patient.sac_end - s) / (patient.sac_end - l5s1 + 12.0), 0, 1) ** 0.6
+        taper = patient.sac_taper(s)
         depth, width = patient.sac_depth * taper, patient.sac_half_width * taper
-        fat = 0.2 + 2.8 / (1 + np.exp(-(s - l5s1 + 8) / 7.0))
+        fat = patient.epidural_fat(s)
         front, back = fat, fat + depth
         effaced = np.zeros_like(s)
         for disc in patient.discs:
@@ -154,8 +153,11 @@ def _stamp(cover: Array, v: Vector, u: Vector, on: NDArray[np.bool_], radius: fl
             cover[at] = np.maximum(cover[at], value)
 
 
-def paint_flavum(canvas: Canvas, patient: Patient, k: int) -> None:
-    """Paint the ligamentum flavum between the laminae of vertebra ``k`` and the next."""
+def paint_flavum(canvas: Canvas, patient: Patient, k: int, grain: Grain | None) -> None:
+    """Paint the ligamentum flavum between the laminae of vertebra ``k`` and the next.
+
+    With a grain it is ragged and thins out, as in the wide population.
+    """
     body, disc = patient.bodies[k], patient.discs[k]
     if body.is_sacral:
         return
@@ -173,8 +175,23 @@ def paint_flavum(canvas: Canvas, patient: Patient, k: int) -> None:
         away = np.maximum(inside - region.v, region.v - outer - 1.0)
         away = np.maximum(away, np.maximum(side - hw - 1.5, 0.9 - sign * region.u))
         middle = 0.5 * (top + bottom)
-        away = np.maximum(away, np.abs(region.s - middle) - 0.5 * (bottom - top))
-        canvas.paint(region, canvas.soft(away), Tissue.FLAVUM)
+        if grain is None:
+            away = np.maximum(away, np.abs(region.s - middle) - 0.5 * (bottom - top))
+            canvas.paint(region, canvas.soft(away), Tissue.FLAVUM)
+        else:
+            _ragged_flavum(canvas, region, away, (middle, 0.5 * (bottom - top)), grain)
+
+
+def _ragged_flavum(
+    canvas: Canvas, region: Region, away: Array, along: tuple[float, float], grain: Grain
+) -> None:
+    """Paint a flavum that thins towards the laminae, of fibres, without sharp ends."""
+    middle, half = along
+    far = (region.s - middle) / half
+    away = away + np.float32(2.0) * far**4 + np.float32(0.35) * grain.at(region, 3)
+    away = rounded(away, np.abs(region.s - middle) - half - 1.5, 3.0)
+    texture = np.clip(1 + np.float32(0.15) * grain.at(region, 8), 0.5, 1.5)
+    canvas.paint(region, np.clip(0.5 - away / 1.4, 0, 1), Tissue.FLAVUM, texture)
 
 
 def paint_recesses(canvas: Canvas, patient: Patient, sac: Sac, k: int) -> None:
@@ -200,7 +217,7 @@ def paint_recesses(canvas: Canvas, patient: Patient, sac: Sac, k: int) -> None:
         canvas.paint(region, canvas.soft(away), Tissue.NERVE)
 
 
-def paint_foramina(canvas: Canvas, patient: Patient, k: int) -> None:
+def paint_foramina(canvas: Canvas, patient: Patient, k: int, grain: Grain | None) -> None:
     """Paint both foramina under the pedicles of vertebra ``k``: capsule, fat keyhole and root."""
     body, disc = patient.bodies[k], patient.discs[k]
     if body.is_sacral:
@@ -215,11 +232,16 @@ def paint_foramina(canvas: Canvas, patient: Patient, k: int) -> None:
         room = floor - roof
         closed = (0.5 * (roof + floor), v + 0.5, sign * u)
         region, away = canvas.blob(closed, (0.46 * room, 6.0, half + 2))
+        if grain is not None:  # up to the bones, with no rim of fat around it
+            region, away = canvas.blob(closed, (0.54 * room, 7.0, half + 2))
+            away = away + np.float32(0.8) * grain.at(region, 13)
         seen = float(np.clip(2.4 * (worse - 0.15), 0, 1))
         canvas.paint(region, seen * canvas.soft(away), Tissue.FIBROSIS)
         s = roof + 1.0 + (0.28 - 0.05 * worse) * room
         high, deep = (0.30 - 0.20 * worse) * room, 5.2 - 3.6 * worse
         region, away = canvas.blob((s, v, sign * u), (high, deep, half + 3))
+        if grain is not None:
+            away = away + np.float32(0.6) * grain.at(region, 19)
         canvas.paint(region, canvas.soft(away), Tissue.FAT, 0.97)
         keyhole = (s + 0.33 * room, v + 0.6, sign * u)
         size = (0.26 * room * (1 - 0.85 * worse), 3.4 * (1 - 0.9 * worse), half)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from node.phantom.curve import Curve, Vector
 from node.phantom.population import Anomalies, Looks
 from node.spine.anatomy import LEVELS, Condition, ConditionGroup, Level, Side
@@ -118,6 +120,23 @@ class Patient:
         """How much further a stenosis goes in a wide sac: grades are of what is left."""
         return self.sac_depth / 13.2 if self.looks.natural else 1.0
 
+    def epidural_fat(self, s: Vector | float) -> Vector:
+        """Return the thickness (mm) of the fat before the sac: most at the sacrum."""
+        return np.asarray(0.2 + 2.8 / (1 + np.exp(-(s - self.discs[8].s + 8) / 7.0)))
+
+    def sac_taper(self, s: Vector | float) -> Vector:
+        """Return the size of the sac relative to its widest."""
+        reach = self.sac_end - self.discs[8].s + 12.0
+        return np.asarray(np.clip((self.sac_end - s) / reach, 0, 1) ** 0.6)
+
+    def canal_middle(self, disc: Disc) -> float:
+        """Return v (mm) of the canal's middle at a disc: of what its stenosis leaves of the sac."""
+        if not self.looks.natural:
+            return 8.0
+        shift = (0.9 + 9.0 * disc.canal) * self.narrowing * (disc.front_share - 0.5)
+        taper = float(self.sac_taper(disc.s))
+        return float(self.epidural_fat(disc.s)) + taper * (0.5 * self.sac_depth + shift)
+
     def disc(self, level: Level) -> Disc:
         """Return the disc of a graded level."""
         return next(d for d in self.discs if d.level is level)
@@ -135,7 +154,7 @@ class Patient:
         """Return the anatomical point (mm) where a radiologist would mark a finding."""
         disc, body = self.disc(level), self.above(level)
         if condition.side is None:
-            return self.curve.to_anatomy(disc.s, 8.0, 0.0)
+            return self.curve.to_anatomy(disc.s, self.canal_middle(disc), 0.0)
         sign = 1.0 if condition.side is Side.LEFT else -1.0
         if condition.group is ConditionGroup.FORAMINAL:
             s, v, u = foramen_centre(body, disc)

@@ -123,6 +123,8 @@ class Looks:
     ----------
     rugged : float
         By how much the surfaces of arches wander.
+    facets : float
+        How much thicker the articular processes are.
     waist : float
         How much narrower bodies are at mid height.
     hollow : (lowest, highest)
@@ -142,6 +144,7 @@ class Looks:
     """
 
     rugged: float = 0.0
+    facets: float = 0.0
     waist: float = 2.0
     hollow: tuple[float, float] = (0.8, 2.6)
     rim: float = 0.7
@@ -156,7 +159,8 @@ class Looks:
 def draw_looks(rng: np.random.Generator) -> Looks:
     """Draw the looks of one patient of the wide population."""
     return Looks(
-        rugged=float(rng.uniform(0.3, 0.9)),
+        rugged=float(rng.uniform(0.15, 0.5)),
+        facets=float(rng.uniform(0.2, 0.9)),
         waist=float(rng.uniform(0.8, 3.2)),
         hollow=(0.3, float(rng.uniform(1.2, 3.6))),
         rim=float(rng.uniform(0.35, 0.9)),

@@ -36,6 +36,7 @@ from node.spine.volume import Slice, Volume, ordered
 Point = tuple[float, float, float]
 
 _COLUMN_SPACING, _TRUNK_SPACING = 0.7, 1.5
+_WIDE_TRUNK_SPACING = (2.4, 1.2, 1.2)  # finer where axial slices look at it
 
 #: Share of wide studies whose contrasts are partly or wholly random.
 _RANDOM_CONTRAST = 0.15
@@ -203,10 +204,11 @@ def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Ca
     broad = Grain(rng, reach=14.0, power=1.5, smooth=1.5)
     sac = Sac(patient)
     movable = [k for k, body in enumerate(patient.bodies[:-1]) if not body.is_sacral and k > 0]
+    ragged = Grain(rng, reach=5.0, power=1.4, smooth=0.8) if patient.looks.natural else None
     paint_fat(canvas, patient, broad)
     paint_sac(canvas, patient, sac, broad, rng)
     for k in movable:
-        paint_foramina(canvas, patient, k)
+        paint_foramina(canvas, patient, k, ragged)
     for disc in patient.discs[1:]:
         paint_disc(canvas, disc, fine)
     for k, body in enumerate(patient.bodies):
@@ -228,7 +230,7 @@ def paint_column(patient: Patient, table: Array, rng: np.random.Generator) -> Ca
     for k in movable:
         arch.paint_arch(canvas, patient, k, (fine, broad))
     for k in movable:
-        paint_flavum(canvas, patient, k)
+        paint_flavum(canvas, patient, k, ragged)
     for k in movable:
         paint_recesses(canvas, patient, sac, k)
     paint_anomalies(canvas, patient, broad)
@@ -240,12 +242,14 @@ def _paint_trunk(
 ) -> tuple[Canvas, Landmarks]:
     """Return the painted trunk around the spine, in anatomical coordinates."""
     middle = patient.curve.to_anatomy(patient.discs[6].s, 0, 0)
-    low = (-float(middle[2]) - 175.0, float(middle[1]) - 165.0, float(middle[0]) - 106.0)
-    high = (-float(middle[2]) + 175.0, float(middle[1]) + 125.0, float(middle[0]) + 106.0)
-    canvas = Canvas(low, high, _TRUNK_SPACING, table)
+    natural = patient.looks.natural
+    side, spacing = (118.0, _WIDE_TRUNK_SPACING) if natural else (106.0, _TRUNK_SPACING)
+    low = (-float(middle[2]) - 175.0, float(middle[1]) - 165.0, float(middle[0]) - side)
+    high = (-float(middle[2]) + 175.0, float(middle[1]) + 125.0, float(middle[0]) + side)
+    canvas = Canvas(low, high, spacing, table)
     grains = (
         Grain(rng, reach=2.5, power=1.0, drawn=2.0),
-        Grain(rng, reach=5.0, power=1.0, smooth=1.1, drawn=5.0),
+        Grain(rng, reach=5.0, power=1.0, smooth=0.8 if natural else 1.1, drawn=5.0),
         Grain(rng, reach=12.0, power=1.5, smooth=2.5),
     )
     return canvas, paint_trunk(canvas, patient, grains, rng)

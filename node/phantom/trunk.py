@@ -4,6 +4,8 @@ Painted coarsely in anatomical coordinates: here a canvas's ``s`` is -z, its ``v
 ``u`` is x (mm).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
@@ -109,16 +111,72 @@ def _streaked(
     *,
     fatty: float,
     shift: int = 0,
+    patchy: bool = False,
 ) -> None:
-    """Paint a muscle with a dark rim and fat between its bundles, drawn out along the body."""
+    """Paint a muscle with a dark rim and fat between its bundles, drawn out along the body.
+
+    ``patchy`` lets the fat gather in places, as it does in worn muscles.
+    """
     fine, drawn, broad = grains
     away = away + np.float32(0.8) * broad.at(region, shift)
+    share: Array | float = fatty
+    if patchy:
+        share = np.float32(fatty) * np.clip(0.8 + 0.9 * broad.at(region, shift + 29), 0.1, 2.4)
     canvas.paint(region, np.float32(0.6) * canvas.soft(away - 0.4), Tissue.LIGAMENT, 1.1)
     canvas.paint(region, canvas.soft(away + 0.7), Tissue.MUSCLE, 1 + 0.10 * fine.at(region))
     sheets = np.abs(drawn.at(region, shift) + np.float32(0.25) * fine.at(region, shift))
-    width = np.float32(0.06 + 0.5 * fatty)
-    streaks = np.clip(1.3 - sheets / width, 0, 1) * np.float32(0.45 + 0.4 * fatty)
+    width = 0.06 + 0.5 * share
+    streaks = np.clip(1.3 - sheets / width, 0, 1) * (0.45 + 0.4 * share)
     canvas.paint(region, streaks * canvas.soft(away + 1.2), Tissue.FAT)
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """A muscle of the back: at which levels its middle lies where, and how wide it is, mm.
+
+    ``front`` is its depth behind the spine's curve, ``power`` how square it is, ``fatty`` its
+    share of the patient's fat, ``shift`` its place in the texture.
+    """
+
+    centre: tuple[tuple[float, ...], tuple[float, ...]]
+    width: tuple[tuple[float, ...], tuple[float, ...]]
+    front: float
+    fatty: float
+    shift: int
+    power: float = 2.6
+
+
+#: Erector spinae and multifidus.
+_PLAIN = (
+    _Bundle(
+        ((0, 5, 8, 10), (30, 35, 38, 30)),
+        ((0, 4, 7, 8.5, 10), (17, 22, 23, 15, 6)),
+        *(12.0, 0.75, 0),
+    ),
+    _Bundle(
+        ((0, 5, 8, 10), (10, 12, 15, 14)),
+        ((0, 4, 7, 8.5, 11), (9, 12, 15.5, 15, 9)),
+        *(16.0, 1.0, 13),
+    ),
+)
+#: Iliocostalis, longissimus and multifidus, with fat between them.
+_NATURAL = (
+    _Bundle(
+        ((0, 5, 8, 10), (45, 53, 54, 44)),
+        ((0, 4, 7, 8.5, 10), (11, 15, 15, 8, 3)),
+        *(13.0, 0.6, 0, 2.2),
+    ),
+    _Bundle(
+        ((0, 5, 8, 10), (24, 29, 32, 27)),
+        ((0, 4, 7, 8.5, 10), (11, 14, 14, 10, 5)),
+        *(12.0, 0.85, 21, 2.3),
+    ),
+    _Bundle(
+        ((0, 5, 8, 10), (9, 10, 14, 14)),
+        ((0, 4, 7, 8.5, 11), (8, 11, 14.5, 15, 9)),
+        *(15.0, 1.15, 13, 2.1),
+    ),
+)
 
 
 def _back_muscles(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Grains) -> None:
@@ -135,31 +193,24 @@ def _back_muscles(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Gr
         y = region.v - marks.at(region, marks.y)
         room = marks.at(region, marks.fascia - marks.y)
         under = y - room + 1.5 + dx**2 / np.float32(330.0)
-        for centre, width, front, fatty, own in (
-            (
-                np.interp(level, (0, 5, 8, 10), (30, 35, 38, 30)),
-                np.interp(level, (0, 4, 7, 8.5, 10), (17, 22, 23, 15, 6)),
-                12.0,
-                0.75,
-                0,
-            ),
-            (
-                np.interp(level, (0, 5, 8, 10), (10, 12, 15, 14)),
-                np.interp(level, (0, 4, 7, 8.5, 11), (9, 12, 15.5, 15, 9)),
-                16.0,
-                1.0,
-                13,
-            ),
-        ):
-            mid = 0.5 * (room + front)
-            half = np.maximum(0.5 * (room - front) + 1.0, 3.0)
-            wide = marks.at(region, width)
-            ex = np.abs(dx - marks.at(region, centre)) / wide
-            norm = (ex**2.6 + (np.abs(y - mid) / half) ** 2.6) ** np.float32(1 / 2.6)
+        for bundle in _NATURAL if patient.looks.natural else _PLAIN:
+            mid = 0.5 * (room + bundle.front)
+            half = np.maximum(0.5 * (room - bundle.front) + 1.0, 3.0)
+            wide = marks.at(region, np.interp(level, *bundle.width))
+            centre = np.interp(level, *bundle.centre)
+            ex, power = np.abs(dx - marks.at(region, centre)) / wide, bundle.power
+            norm = (ex**power + (np.abs(y - mid) / half) ** power) ** np.float32(1 / power)
             away = np.maximum((norm - 1) * np.minimum(wide, half), under)
             away = np.maximum(away, 0.7 - dx)
+            fatty = bundle.fatty * patient.fatty_muscle
             _streaked(
-                canvas, region, away, grains, fatty=fatty * patient.fatty_muscle, shift=shift + own
+                canvas,
+                region,
+                away,
+                grains,
+                fatty=fatty,
+                shift=shift + bundle.shift,
+                patchy=patient.looks.natural,
             )
 
 
@@ -272,17 +323,22 @@ def _bowel(
     tissue = np.clip(0.15 + 0.35 * broad.at(region), 0, 0.65) * inside
     canvas.paint(region, tissue, Tissue.VISCUS, 0.9)
     pelvis = marks.height(patient, patient.bodies[9].bottom)
-    for _ in range(56):
-        radius = float(rng.uniform(6, 17))
+    natural = patient.looks.natural
+    for _ in range(90 if natural else 56):
+        radius = float(rng.uniform(5, 15) if natural else rng.uniform(6, 17))
         h = float(rng.uniform(h0, h1))
         limit = float(np.interp(h, marks.h, marks.y)) - (36 if h > pelvis else 58)
         centre = (h, rng.uniform(y0 + 8, max(limit, y0 + 20)), rng.uniform(-95, 95))
         radii = tuple(radius * rng.uniform(0.7, 1.8, 3))
         region, away = canvas.blob(centre, (radii[0], radii[1], radii[2]))
-        away = away + 1.5 * broad.at(region, 17)
+        away = away + (3.0 if natural else 1.5) * broad.at(region, 17)
         canvas.paint(region, canvas.soft(away), Tissue.VISCUS, 0.9)
         content = (Tissue.AIR, Tissue.FLUID, Tissue.VISCUS, Tissue.MUSCLE)[int(rng.integers(4))]
-        canvas.paint(region, canvas.soft(away + 2.5), content, rng.uniform(0.6, 1.1))
+        stain: Array | float = float(rng.uniform(0.6, 1.1))
+        if natural:  # stool and folds: nothing in a gut is of one kind
+            stain = stain * np.clip(0.75 + 0.3 * grains[0].at(region, 3), 0.1, 1.3)
+        wall = rng.uniform(1.0, 2.5) if natural else 2.5
+        canvas.paint(region, canvas.soft(away + wall), content, stain)
 
 
 def _pelvis(canvas: Canvas, patient: Patient, grains: Grains) -> None:

@@ -6,7 +6,6 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from node.phantom import PhantomStudy, StudyOptions, make_study
@@ -16,7 +15,7 @@ from node.phantom.artefacts import Artefacts, shift_fat, spoil
 from node.phantom.canal import Sac
 from node.phantom.contrast import Tissue, Weighting, randomised, signals
 from node.phantom.fields import COVERAGE, GROUPS, REVERSED_AXIAL, REVERSED_SAGITTAL, SECOND_AXIAL
-from node.phantom.patient import Patient
+from node.phantom.patient import Patient, foramen_centre, recess_offset
 from node.phantom.people import make_patient
 from node.phantom.planes import Pose
 from node.phantom.population import WIDE, draw_looks
@@ -162,6 +161,20 @@ def test_sac_shrinks_with_severity_in_every_build() -> None:
         assert areas[3] < 0.55 * areas[0]
 
 
+def test_canal_points_lie_in_the_sac_and_foramina_between_pedicles() -> None:
+    """However narrow and wherever pressed, the canal's point is in the sac, a foramen's outside."""
+    for patient in population():
+        sac = Sac(patient)
+        for k, lv in enumerate(LEVELS):
+            disc, body, below = patient.disc(lv), patient.above(lv), patient.bodies[5 + k]
+            middle, depth, width = (float(a) for a in sac.at(disc.s))
+            assert abs(patient.canal_middle(disc) - middle) < depth
+            s, _, u = foramen_centre(body, disc)
+            assert u > width
+            assert body.pedicle_s + body.pedicle_half_height < s < below.pedicle_s
+            assert width - 3 < recess_offset(body) < u
+
+
 def test_arthrosis_is_of_one_side() -> None:
     """Facets wear on their own side: the two sides of a patient differ."""
     worn = population()[0].anomalies.worn
@@ -195,11 +208,13 @@ def test_water_is_brighter_in_stir_than_fat_at_every_field_strength() -> None:
 def test_chemical_shift_moves_fat_alone() -> None:
     """Fat moves by the asked pixels along the readout, water stays."""
     water, fat = np.zeros((8, 8), np.float32), np.zeros((8, 8), np.float32)
-    water[2, 2], fat[4, 4] = 1, 1
+    water[2, 5], fat[4, 4] = 1, 1
+    fat[:, 0] = 1
     moved = shift_fat(water + fat, fat, Artefacts(fat_shift=2.0, readout=1))
-    assert moved[2, 2] == 1
-    assert moved[4, 6] == 1
-    assert moved.sum() == pytest.approx(2)
+    assert moved[2, 5] == moved[4, 6] == 1
+    assert moved[4, 4] == 0
+    assert (moved[:, :3] == 1).all()  # beyond the edge lies more of the edge
+    assert (moved[:, 7] == 0).all()
 
 
 def test_ghosts_and_cut_lines_lie_along_the_phase_axis() -> None:
