@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.certificates import Authority
 from tests.orthanc_server import OrthancServer
 from tests.postgres_server import PostgresServer
 from tests.s3_server import S3Server
@@ -27,11 +28,24 @@ def free_port() -> int:
     return find_free_port()
 
 
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[OrthancServer]:
-    """A running Orthanc without plugins, empty, on free ports."""
-    with OrthancServer(tmp_path / "orthanc") as server:
+@pytest.fixture(scope="session")
+def running_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
+    """One Orthanc without plugins for a whole session: stopping one takes seconds."""
+    with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
         yield server
+
+
+@pytest.fixture
+def orthanc(running_orthanc: OrthancServer) -> OrthancServer:
+    """It, empty."""
+    running_orthanc.empty()
+    return running_orthanc
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The hospital's certificate authority."""
+    return Authority(tmp_path_factory.mktemp("tls") / "hospital")
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,9 @@ COMMAND, LAST = 1, 2  # bits of a fragment's header
 AC, RJ, DATA, RELEASED, ABORTED = 2, 3, 4, 6, 7
 
 
-def pdu(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BxI", kind, len(body)) + body
+def pdu(kind: int, body: bytes, length: int | None = None) -> bytes:
+    """Return a PDU, with the length it claims if that is to be another."""
+    return struct.pack(">BxI", kind, len(body) if length is None else length) + body
 
 
 def fragment(context: int, control: int, body: bytes) -> bytes:
@@ -59,6 +60,7 @@ def command(field: int, sop_class: str = MR, sop_instance: str = "", *, with_dat
 def request(
     *contexts: tuple[int, str, str],
     called: str = "LUMBAR",
+    calling: str = "RAW",
     version: int = 1,
     application: str = "1.2.840.10008.3.1.1.1",
 ) -> bytes:
@@ -73,7 +75,7 @@ def request(
         for number, abstract, syntax in contexts
     )
     user = _item(0x51, struct.pack(">I", 16384)) + _item(0x52, b"1.2.3.4")
-    titles = called.ljust(16).encode() + b"RAW".ljust(16) + bytes(32)
+    titles = called.ljust(16).encode() + calling.ljust(16).encode() + bytes(32)
     head = struct.pack(">Hxx", version) + titles + _item(0x10, application.encode())
     return pdu(1, head + items + _item(0x50, user))
 

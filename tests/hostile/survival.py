@@ -15,6 +15,7 @@ from tests.builders import mr_image, mr_study, part10, uid
 from tests.hostile import corpus, files, lies, wire
 from tests.hostile.killers import killers
 from tests.node_process import ENVIRONMENT, NodeProcess
+from tests.raw_sender import COMMAND, data, pdu
 from tests.receiving import dataset
 from tests.soak.trouble import children, resident_mb
 from tests.waiting import wait_for
@@ -144,11 +145,11 @@ class Siege:
             b"GET / HTTP/1.1\r\n\r\n",
             bytes(4000),
             bytes(range(256)) * 20,
-            wire.pdu(1, b"x" * 20),
-            wire.request() + wire.data(b"\0" * 8000, wire.COMMAND) * 50,
+            pdu(1, b"x" * 20),
+            wire.request() + data(1, COMMAND, b"\0" * 8000) * 50,
             wire.request(contexts=200),
-            *(wire.pdu(kind, b"", 0xFFFFFFFF) for kind in range(9)),
-            *(wire.request() + wire.pdu(kind, b"x", 0xFFFFFFFF) for kind in range(9)),
+            *(pdu(kind, b"", 0xFFFFFFFF) for kind in range(9)),
+            *(wire.request() + pdu(kind, b"x", 0xFFFFFFFF) for kind in range(9)),
         ]
         for noise in noises:
             wire.say(self.node.dicom_port, noise, wait_s=30)

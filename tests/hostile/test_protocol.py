@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.builders import mr_image, part10
 from tests.hostile import wire
 from tests.hostile.test_fuzz import FUZZ, UNHURRIED
+from tests.raw_sender import COMMAND, LAST, MR, command, data, pdu
 from tests.receiving import Node, dataset, listening
 from tests.waiting import wait_for
 
@@ -56,8 +57,8 @@ def test_a_session_cut_off_anywhere_leaves_nothing(node: Node, at: int) -> None:
 @pytest.mark.parametrize("end", [wire.ABORT, wire.RELEASE, wire.request(), b"\xff" * 64])
 def test_an_abort_in_the_middle_of_a_data_set_leaves_nothing(node: Node, end: bytes) -> None:
     """Half an image, then an abort, a release, another request or rubbish."""
-    half = wire.data(wire.store_command("1.2.3"), wire.COMMAND | wire.LAST)
-    half += wire.data(BODY[:300], 0)
+    half = data(1, COMMAND | LAST, command(1, MR, "1.2.3", with_data=True))
+    half += data(1, 0, BODY[:300])
     assert wire.statuses(wire.say(node.port, wire.request() + half, end)) == []
     assert_unharmed(node)
 
@@ -69,19 +70,19 @@ def test_an_abort_in_the_middle_of_a_data_set_leaves_nothing(node: Node, end: by
         b"\0" * 1000,
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         bytes(range(255, -1, -1)) * 16,
-        wire.pdu(9, b"x" * 100),
-        wire.pdu(1, b"", 0xFFFFFFFF),
-        wire.pdu(1, b"x" * 20),
-        wire.pdu(4, b"x" * 20),
-        wire.request() + wire.pdu(4, b"\0" * 20, 0xFFFFFFFF),
-        wire.request() + wire.pdu(4, b""),
-        wire.request() + wire.pdu(4, b"\xff\xff\xff\xff\x01\x03"),
-        wire.request() + wire.pdu(4, b"\0\0\0\0\x01\x03"),
-        wire.request() + wire.data(b"", wire.COMMAND | wire.LAST),
-        wire.request() + wire.data(bytes(range(200)), wire.COMMAND | wire.LAST),
-        wire.request() + wire.data(b"\0" * 8000, wire.COMMAND) * 50,
-        wire.request() + wire.data(BODY, wire.LAST),
-        wire.request() + wire.data(BODY, wire.LAST, context=7),
+        pdu(9, b"x" * 100),
+        pdu(1, b"", 0xFFFFFFFF),
+        pdu(1, b"x" * 20),
+        pdu(4, b"x" * 20),
+        wire.request() + pdu(4, b"\0" * 20, 0xFFFFFFFF),
+        wire.request() + pdu(4, b""),
+        wire.request() + pdu(4, b"\xff\xff\xff\xff\x01\x03"),
+        wire.request() + pdu(4, b"\0\0\0\0\x01\x03"),
+        wire.request() + data(1, COMMAND | LAST, b""),
+        wire.request() + data(1, COMMAND | LAST, bytes(range(200))),
+        wire.request() + data(1, COMMAND, b"\0" * 8000) * 50,
+        wire.request() + data(1, LAST, BODY),
+        wire.request() + data(7, LAST, BODY),
         wire.request(version=0),
         wire.request(contexts=200),
         wire.request(called="", calling=""),

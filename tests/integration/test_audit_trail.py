@@ -103,11 +103,6 @@ class Collector:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls") / "ca")
-
-
-@pytest.fixture(scope="module")
 def server(authority: Authority) -> ssl.SSLContext:
     """What the collector speaks."""
     own = authority.issue("collector")

@@ -47,18 +47,11 @@ class File:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
+def running_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
     """One Orthanc with its DICOMweb plugin for all tests here."""
     folder = tmp_path_factory.mktemp("orthanc")
     with OrthancServer(folder, plugins=[DICOMWEB_PLUGIN]) as server:
         yield server
-
-
-@pytest.fixture
-def orthanc(running: OrthancServer) -> OrthancServer:
-    """It, empty."""
-    running.empty()
-    return running
 
 
 @pytest.fixture

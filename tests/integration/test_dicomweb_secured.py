@@ -20,11 +20,6 @@ from tests.waiting import free_port
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls") / "ca")
-
-
-@pytest.fixture(scope="module")
 def door(
     authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:

@@ -19,12 +19,6 @@ from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The hospital's authority."""
-    return Authority(tmp_path_factory.mktemp("tls") / "hospital")
-
-
-@pytest.fixture(scope="module")
 def files(authority: Authority) -> Tls:
     own = authority.issue("node")
     return Tls(

@@ -34,20 +34,6 @@ class SecuredOrthanc(OrthancServer):
         return answer.json()
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancServer]:
-    """One Orthanc for all tests here: stopping one takes seconds."""
-    with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
-        yield server
-
-
-@pytest.fixture
-def orthanc(running: OrthancServer) -> OrthancServer:
-    """It, empty."""
-    running.empty()
-    return running
-
-
 @pytest.fixture
 def peer(orthanc: OrthancServer) -> OrthancPeer:
     return OrthancPeer(name="pacs", url=orthanc.url)

@@ -21,16 +21,10 @@ from tests.orthanc_server import OrthancServer, WatchedOrthanc
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedOrthanc]:
-    """One Orthanc for all tests here: stopping one takes seconds."""
+def running_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedOrthanc]:
+    """One that writes down what it is asked, for all tests here."""
     with WatchedOrthanc(tmp_path_factory.mktemp("orthanc")) as server:
         yield server
-
-
-@pytest.fixture
-def orthanc(running: WatchedOrthanc) -> WatchedOrthanc:
-    running.empty()
-    return running
 
 
 def uid_of(part10: bytes) -> str:

@@ -18,12 +18,6 @@ from tests.waiting import answers, free_port, wait_for
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The hospital's authority."""
-    return Authority(tmp_path_factory.mktemp("tls") / "hospital")
-
-
-@pytest.fixture(scope="module")
 def ours(authority: Authority) -> Tls:
     """A node with a certificate of the hospital."""
     own = authority.issue("node")
