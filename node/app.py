@@ -22,13 +22,14 @@ from node.exchange.worklist import Worklists
 from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Worker
 from node.received import Received
+from node.recovery import Recovery
 from node.result_folder import delivery_order, ending
 from node.retention import Retention
 from node.runs import Runs
 from node.shown import Shown
 from node.storage.engine import Transaction
 from node.storage.index import Index, StudyRow
-from node.storage.opening import open_archive, open_results
+from node.storage.opening import open_archive, open_presence, open_results
 from node.storage.quarantine import Quarantine
 from node.study import StudyStory
 from node.trust.audit import Trail
@@ -98,6 +99,7 @@ class Node(Shown):
         )
         received = Received(self.archive.path)
         self.runs = Runs(self.index, self.desk, received, config.sources)
+        self.presence = open_presence(config, self.listener.receiving)
         self.watcher = Watcher(
             times=config.complete,
             index=self.index,
@@ -105,8 +107,11 @@ class Node(Shown):
             runs=self.runs,
             received=received,
             asking=Asking(self.peers.count),
-            open_associations=self.listener.open_associations,
+            open_associations=lambda study_uid: (
+                self.listener.open_associations(study_uid) + self.presence.elsewhere(study_uid)
+            ),
             sources=config.sources,
+            decides=self.presence.decides,
         )
         self.outbox = Outbox(
             rules=config.deliver,
@@ -126,7 +131,10 @@ class Node(Shown):
             say=self.peers.say,
         )
         self.retention = Retention(
-            config.retention, config.listen.min_free_mb, self.archive, self.index
+            config.retention,
+            0 if config.storage.is_store else config.listen.min_free_mb,  # a cache frees itself
+            self.archive,
+            self.index,
         )
         self.worklists = Worklists(
             worklists=config.worklist,
@@ -140,6 +148,7 @@ class Node(Shown):
             results_of=lambda study_uid: [check_file(p) for p in self.result_files(study_uid)],
             is_delivered=self.is_delivered,
         )
+        self.recovery = Recovery(self.archive, self.index)
         self._worker: Worker | None = None
 
     def start(self, *, listen: bool, work: bool) -> None:
@@ -155,7 +164,11 @@ class Node(Shown):
             self.worklists.start()
         if listen:
             # The index is derived: what was stored just before a crash gets its rows now.
-            self.index.rebuild(self.archive.iterate(), read_row)
+            if self.config.storage.url:
+                self.recovery.start()
+            else:
+                self.index.rebuild(self.archive.iterate(), read_row)
+            self.presence.start()
             self.listener.start()
             self.watcher.start()
             self.retention.start()
@@ -165,7 +178,9 @@ class Node(Shown):
         self.retention.stop()
         self.worklists.stop()
         self.watcher.stop()
+        self.recovery.stop()
         self.listener.stop()
+        self.presence.stop()
         if self._worker:
             self._worker.stop()
         self.trail.stop()
@@ -293,8 +308,9 @@ class Node(Shown):
         """Return what a monitor asks: well or not, and the numbers behind it."""
         free_mb = self.archive.free_mb()
         has_space = free_mb >= self.config.listen.min_free_mb
+        trouble = self.archive.trouble()
         return {
-            "status": "ok" if has_space else "disk full: images are refused",
+            "status": trouble or ("ok" if has_space else "disk full: images are refused"),
             "version": __version__,
             "free_mb": free_mb,
             "ae_title": self.config.listen.ae_title,

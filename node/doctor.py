@@ -16,7 +16,11 @@ from node.dicom.dicomweb import ups
 from node.errors import LumbarError
 from node.inference.runtime import ModelStore
 from node.phantom import make_study
+from node.storage.leases import clock_difference
+from node.storage.store import Store
 from node.trust import exposure
+
+_CLOCKS_S = 0.5  # that the clocks of two hosts may differ
 
 
 class Check(NamedTuple):
@@ -35,6 +39,10 @@ def examine(config: Config) -> Iterator[Check]:
     """Run every check; a bad one never stops the next."""
     yield _checked("data folder", partial(_data_folder, config))
     yield _checked("free space", partial(_free_space, config))
+    if config.database_url:
+        yield _checked("clock", partial(_clock, config))
+    if config.storage.is_store:
+        yield _checked("object store", partial(_store, config))
     yield _checked("DICOM port", partial(_port, config.listen.bind, config.listen.port))
     yield _checked("web port", partial(_port, config.web.bind, config.web.port))
     yield _checked("models", partial(_models, config))
@@ -77,6 +85,23 @@ def _free_space(config: Config) -> str:
             "refused; free space or lower the watermark"
         )
     return f"{free} MB, images are refused below {config.listen.min_free_mb} MB"
+
+
+def _clock(config: Config) -> str:
+    ahead_s = clock_difference(config.database_url)
+    if abs(ahead_s) > _CLOCKS_S:
+        raise OSError(
+            f"{ahead_s:+.1f} s from the database's: hosts that differ take a study for complete "
+            "too early or too late; set all clocks by NTP"
+        )
+    return f"{ahead_s:+.2f} s from the database's"
+
+
+def _store(config: Config) -> str:
+    store, started = Store(config.storage), time.perf_counter()
+    store.probe()
+    took_ms = (time.perf_counter() - started) * 1000
+    return f"{store}: an object was put, read and deleted in {took_ms:.0f} ms"
 
 
 def _port(bind: str, port: int) -> str:

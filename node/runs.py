@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import structlog
 
 from node.config import Source, source_of
-from node.errors import Misconfigured
+from node.errors import Misconfigured, RetryLater
 from node.jobs import Desk
 from node.received import Received
-from node.spine.instances import input_hash
+from node.spine.instances import InstanceRow, input_hash
 from node.storage.index import Index, LastRun, StudyRow
 from node.storage.turns import FIRST, Priority
 
@@ -19,6 +19,8 @@ AGAIN_S = 60.0
 ENDED = frozenset({"done", "rejected", "failed"})
 #: The fingerprint of a study without a usable series.
 NOTHING = "nothing usable"
+#: That of one whose images could not be read when it was handed in: it is like no other.
+UNREAD = "not read"
 
 
 def job_id_of(study_uid: str, input_hash: str, run: int = 1) -> str:
@@ -73,8 +75,7 @@ class Runs:
         instances = self.index.instances(study_uid)  # once: the id and the work are one set
         hashes = sorted(i.sha256 for i in instances)
         job_id = job_id_of(study_uid, input_hash(instances), run)
-        choice = self.received.choice(study_uid, instances)
-        begin = LastRun(tuple(reasons), choice.fingerprint if choice else NOTHING)
+        begin = LastRun(tuple(reasons), self._fingerprint(study_uid, instances))
         with self.index.together() as transaction:
             row = self.index.study(study_uid)
             if row is None:
@@ -96,6 +97,14 @@ class Runs:
             instances=len(hashes),
             priority=priority,
         )
+
+    def _fingerprint(self, study_uid: str, instances: Sequence[InstanceRow]) -> str:
+        """Return what the run will see, as far as that can be read now."""
+        try:
+            choice = self.received.choice(study_uid, instances)
+        except RetryLater:
+            return UNREAD
+        return choice.fingerprint if choice else NOTHING
 
     def priority_of(self, row: StudyRow) -> Priority:
         """Return what its source's rule says, else what its images say, else routine."""

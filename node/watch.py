@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 
 from node.config import Complete, Source, source_of
+from node.errors import RetryLater
 from node.exchange.asking import Asking
 from node.jobs import Desk
 from node.received import Received
@@ -22,6 +23,7 @@ from node.storage.index import Index, StudyRow
 log = structlog.get_logger()
 
 POLL_S = 0.5
+WAIT_S = 5.0  # for an object store that is away
 EVERY = 1_000_000
 DIED = (
     "the worker's process died on this study time and again, most likely in a pixel decoder: "
@@ -71,6 +73,8 @@ class Watcher:
         What the source of a study says it holds.
     open_associations : callable
         How many associations are open that have sent images of a study.
+    decides : callable
+        Whether this watcher decides about a study, where others look at the same index.
     """
 
     times: Complete
@@ -81,6 +85,7 @@ class Watcher:
     asking: Asking
     open_associations: Callable[[str], int]
     sources: Sequence[Source] = ()
+    decides: Callable[[str], bool] = lambda _: True
     _looks: dict[str, _Look] = field(default_factory=dict)
     _reopened: dict[str, datetime] = field(default_factory=dict)
     _heard: dict[str, "_Heard"] = field(default_factory=dict)
@@ -107,11 +112,23 @@ class Watcher:
             except Exception:
                 log.exception("the watcher could not read the index; it tries again")
                 continue
-            for row in rows:
-                try:
-                    self.consider(row)
-                except Exception:  # one study never keeps the others waiting
-                    log.exception("the watcher could not decide", study_uid=row.study_uid)
+            self._forget(
+                {*self._looks, *self._reopened, *self._heard} - {row.study_uid for row in rows}
+            )
+            try:
+                self._consider_all([row for row in rows if self.decides(row.study_uid)])
+            except RetryLater as error:
+                log.warning("the watcher waits", reason=str(error))
+                self._stopped.wait(WAIT_S)
+
+    def _consider_all(self, rows: Sequence[StudyRow]) -> None:
+        for row in rows:
+            try:
+                self.consider(row)
+            except RetryLater:
+                raise  # of no other study could more be read
+            except Exception:  # one study never keeps the others waiting
+                log.exception("the watcher could not decide", study_uid=row.study_uid)
 
     def consider(self, row: StudyRow, *, settled: bool = False) -> Decision:
         """Decide about one study and act on it.
@@ -212,6 +229,11 @@ class Watcher:
         last = row.last_run
         is_same = last is not None and last.used == look.fingerprint and last.ended in RESULTS
         return last.ended if last and is_same else None
+
+    def _forget(self, decided: Iterable[str]) -> None:
+        """Give back what was kept about studies that others have decided."""
+        for study_uid in decided:
+            self._leave(study_uid)
 
     def _leave(self, study_uid: str) -> None:
         """Give back what was kept about a study that is decided."""

@@ -51,6 +51,8 @@ class NodeProcess:
         When a study counts as complete.
     commands : sequence of str
         What to run, a process each.
+    database_url : str
+        SQLite unless set.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class NodeProcess:
         quiet_s: float = 1.0,
         incomplete_s: float = 3.0,
         commands: Sequence[str] = ("serve",),
+        database_url: str = "",
     ) -> None:
         self.folder = folder
         self.commands = commands
@@ -76,7 +79,7 @@ class NodeProcess:
             for n, ae, p in destinations
         )
         self.config.write_text(
-            f"data_dir = {json.dumps(str(folder / 'data'))}\n"
+            f'data_dir = {json.dumps(str(folder / "data"))}\ndatabase_url = "{database_url}"\n'
             f"[listen]\nport = {self.dicom_port}\nmin_free_mb = 50\n"
             f"[complete]\nquiet_s = {quiet_s}\nincomplete_s = {incomplete_s}\n"
             f"[deliver]\nfirst_retry_s = 1.0\nlast_retry_s = 2.0\n"
@@ -183,9 +186,20 @@ class NodeProcess:
     def _is_up(self) -> bool:
         if any(process.poll() is not None for process in self._processes):
             raise AssertionError(f"the node has ended:\n{self.log[-4000:]}")
+        return ("listen" not in self._roles or self._listens()) and (
+            "web" not in self._roles or self._answers()
+        )
+
+    @property
+    def _roles(self) -> set[str]:
+        return {"listen", "web"} if "serve" in self.commands else set(self.commands)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.dicom_port)) == 0
+
+    def _answers(self) -> bool:
         try:
-            is_answering = requests.get(f"{self.url}/healthz", timeout=5).ok
+            return requests.get(f"{self.url}/healthz", timeout=5).ok
         except requests.RequestException:
             return False
-        with socket.socket() as probe:
-            return is_answering and probe.connect_ex(("127.0.0.1", self.dicom_port)) == 0

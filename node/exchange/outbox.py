@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from node.config import Deliver
-from node.errors import DestinationUnavailable, LumbarError
+from node.errors import LumbarError, RetryLater
 from node.jobs import Desk, Step
 from node.storage.index import Index
 
@@ -142,7 +142,7 @@ class Outbox:
     def _try(self, this: Try) -> list[Any]:
         try:
             message = self.send(this.destination, self.files_of(this.study_job))
-        except DestinationUnavailable as error:
+        except RetryLater as error:  # the destination's, or of the object store that has them
             age = (datetime.now(UTC) - datetime.fromisoformat(this.since)).total_seconds()
             delay = next_delay(this.attempt, age, self.rules)
             return ["dead" if delay is None else "waiting", str(error), delay]

@@ -129,6 +129,10 @@ class Archive:
         """Return the free space (MiB) on the archive's disk."""
         return shutil.disk_usage(self._incoming).free // _MEGABYTE
 
+    def trouble(self) -> str:
+        """Say why nothing can be stored now, beside a full disk; empty when all is well."""
+        return ""
+
     def holds(self, sha256: str) -> bool:
         """Tell whether a file is there and has the contents that its name promises."""
         target = self.path(sha256)

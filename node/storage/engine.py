@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, MetaData, create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -13,6 +13,8 @@ _AWAY = ("08", "57P")
 
 #: A connection on which a transaction is open; whoever opened it commits it.
 Transaction = Connection
+#: Of PostgreSQL's advisory locks: any number that no other software uses.
+_LOCK = 0x6C756D63
 
 
 def engine_of(url: str, *, flush: bool = True) -> Engine:
@@ -35,6 +37,14 @@ def is_away(error: Exception) -> bool:
     # psycopg gives no state for a connection that cannot be made, or ended without a word.
     state = getattr(error.orig, "sqlstate", "")
     return error.connection_invalidated or state is None or state.startswith(_AWAY)
+
+
+def create_tables(engine: Engine, tables: MetaData) -> None:
+    """Create tables that are not there; processes that start together wait for each other."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        tables.create_all(connection)
 
 
 def _set_up_sqlite(synchronous: str, connection: Any, _record: object) -> None:

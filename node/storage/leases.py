@@ -8,10 +8,15 @@ import os
 import socket
 import time
 from collections import deque
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
+    Engine,
     Float,
     Integer,
     MetaData,
@@ -24,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from node.storage.engine import engine_of
+from node.storage.engine import create_tables, engine_of
 
 #: The database's own clock, in seconds: the clocks of several hosts differ.
 CLOCKS = {
@@ -64,14 +69,14 @@ class Leases:
 
     def __init__(self, url: str, limit_s: float) -> None:
         self._engine = engine_of(url)
-        self._now = literal_column(CLOCKS[self._engine.dialect.name], Float(53))
+        self._now = clock_of(self._engine)
         self._limit_s = limit_s
         self._renewed_at: float | None = None
         self._silences: deque[float] = deque(maxlen=_REMEMBERED)
-        self._host = socket.gethostname()[:64]
+        self._host = _host()
         #: Never used again, so that nobody mistakes a successor for its predecessor.
-        self.worker = f"{self._host}-{uuid4().hex[:12]}"
-        metadata.create_all(self._engine)
+        self.worker = f"{socket.gethostname()[:64]}-{uuid4().hex[:12]}"
+        create_tables(self._engine, metadata)
 
     def renew(self) -> None:
         """Say that this process lives; forget who has been silent for very long."""
@@ -123,3 +128,33 @@ class Leases:
         except PermissionError:  # there, under another user
             return False
         return False
+
+
+def clock_of(engine: Engine) -> ColumnElement[float]:
+    """Return the time (s) by the database's own clock, as a part of a statement."""
+    return literal_column(CLOCKS[engine.dialect.name], Float(53))
+
+
+def clock_difference(url: str) -> float:
+    """Return how far this machine's clock is ahead of the database's (s)."""
+    engine = engine_of(url)
+    try:
+        with engine.connect() as connection:
+            told = connection.scalar(select(clock_of(engine)))
+            return time.time() - float(told or 0.0)
+    finally:
+        engine.dispose()
+
+
+def _host() -> str:
+    """Return what tells the processes of one machine, or container, from those of all others.
+
+    A name alone does not: two machines may be called localhost, and a container sees other
+    process numbers than its host.
+    """
+    parts = [socket.gethostname()]
+    for place in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        path = Path(place)
+        with suppress(OSError):  # another system than Linux
+            parts.append(str(path.readlink()) if path.is_symlink() else path.read_text("ascii"))
+    return sha256("|".join(parts).encode()).hexdigest()

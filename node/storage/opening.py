@@ -1,8 +1,11 @@
 """Open what keeps images and results: here, in a shared folder, or in an object store."""
 
+from collections.abc import Callable, Collection
+
 from node.config import Config
 from node.storage.archive import Archive
 from node.storage.cache import Cache
+from node.storage.presence import Alone, Presence
 from node.storage.results import Results, SharedResults
 from node.storage.shared import SharedArchive
 from node.storage.store import Store
@@ -22,6 +25,13 @@ def open_results(config: Config) -> Results:
     if not storage.is_store:
         return Results(storage.folder(config.data_dir) / "results")
     return SharedResults(_cache(config), Store(storage))
+
+
+def open_presence(config: Config, receiving: Callable[[], Collection[str]]) -> Alone:
+    """Return the listeners beside this one; only those of one PostgreSQL can be several."""
+    if not config.database_url:
+        return Alone()
+    return Presence(config.database_url, config.work.lease_s, receiving)
 
 
 def _cache(config: Config) -> Cache:

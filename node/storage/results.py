@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -14,10 +13,9 @@ from typing import NamedTuple
 from node.errors import StoreUnavailable
 from node.storage.archive import sha256_of
 from node.storage.cache import Cache
-from node.storage.store import Store
+from node.storage.store import Store, several
 
 _FOLDER = "results"
-_AT_ONCE = 8
 #: A result set that was made longer ago is final: a failure of its own job replaces it no more.
 _FINAL = timedelta(minutes=10)
 _REMEMBERED = 4096
@@ -109,9 +107,7 @@ class SharedResults(Results):
         paths = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
         files = {name: _Entry(sha256_of(p), p.stat().st_size) for name, p in paths.items()}
         listing = _Listing(datetime.now(UTC), files)
-        put = {_key(job_id, entry.sha256): paths[name] for name, entry in files.items()}
-        with ThreadPoolExecutor(_AT_ONCE) as several:
-            list(several.map(self._store.put, put.keys(), put.values()))
+        several(lambda name: self._store.put(_key(job_id, files[name].sha256), paths[name]), paths)
         self._store.put(_listing_key(job_id), listing.encoded())
         self._remember(job_id, listing)
         for name, path in paths.items():
@@ -146,8 +142,7 @@ class SharedResults(Results):
         listing = self._listing(job_id)
         if listing is None:
             return None
-        with ThreadPoolExecutor(_AT_ONCE) as several:
-            found = list(several.map(partial(self.file, job_id), listing.files))
+        found = several(partial(self.file, job_id), listing.files)
         return self._cache.root / _copy(job_id, listing, "") if all(found) else None
 
     def _listing(self, job_id: str) -> _Listing | None:

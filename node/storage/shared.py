@@ -4,8 +4,8 @@ An object's key is the hash of its contents and a word of its own: ``objects/<sh
 So what retention deletes is never what another host stores again at this very moment.
 """
 
+import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -13,10 +13,10 @@ from secrets import token_hex
 from node.spine.instances import StoredFile
 from node.storage.archive import Archive, Incoming
 from node.storage.cache import Cache
-from node.storage.store import Store, StoredObject
+from node.storage.store import Store, StoredObject, several
 
 _FOLDER = "objects"
-_AT_ONCE = 8
+_ASK_EVERY_S = 10.0
 
 
 class SharedArchive(Archive):
@@ -36,6 +36,7 @@ class SharedArchive(Archive):
         super().__init__(cache.root, min_free_mb)
         self._cache = cache
         self._store = store
+        self._health = (-_ASK_EVERY_S, "")
 
     def incoming(self) -> Incoming:
         """Open a new file, also where somebody has deleted the cache meanwhile."""
@@ -62,8 +63,7 @@ class SharedArchive(Archive):
 
     def paths(self, hashes: Iterable[str]) -> list[Path]:
         """Return where files are, several fetched at a time."""
-        with ThreadPoolExecutor(_AT_ONCE) as several:
-            return list(several.map(self.path, hashes))
+        return several(self.path, hashes)
 
     def iterate(self) -> Iterator[StoredFile]:
         """Yield every stored file, oldest first; its copy is not fetched."""
@@ -84,6 +84,14 @@ class SharedArchive(Archive):
         self._store.delete([found.key for found in objects])
         self._cache.drop(str(super().path(sha256).relative_to(self._cache.root)))
         return True
+
+    def trouble(self) -> str:
+        """Say whether the store answers; it is asked every few seconds at most."""
+        asked, trouble = self._health
+        if time.monotonic() - asked > _ASK_EVERY_S:
+            trouble = self._store.trouble()
+            self._health = time.monotonic(), trouble
+        return trouble
 
     def holds(self, sha256: str) -> bool:
         """Tell whether a file is there and has the contents that its name promises."""

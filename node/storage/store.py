@@ -2,14 +2,15 @@
 
 import configparser
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from node.config import Storage
 from node.errors import Misconfigured, StoreUnavailable
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 #: Bytes of one request for a part of an object; what is larger is sent and fetched in parts.
 PART = 8 << 20
 _CONNECT_S = 5.0
+_AT_ONCE = 8  # requests
 #: What a store says about a request that it refuses; the rest of its answer may quote keys.
 _SAID = re.compile(r"status code: (\d{3})|<Code>(\w{1,64})</Code>")
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,15 @@ class Store:
             raise StoreUnavailable("the object store does not return what it was given")
         self.delete([key])
 
+    def trouble(self) -> str:
+        """Say why it does not answer within a moment; empty when it does."""
+        quick = self._settings.model_copy(update={"timeout_s": min(2.0, self._settings.timeout_s)})
+        try:
+            Store(quick).get("probe")
+        except (StoreUnavailable, Misconfigured) as error:
+            return f"images are refused: {error}"
+        return ""
+
     def __str__(self) -> str:
         return f"{self._settings.url} at {self._settings.endpoint or 'AWS'}"
 
@@ -185,6 +199,15 @@ class Store:
             },
             **options,
         )
+
+
+def several(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Call a function for all items, some at a time; the first error ends the rest."""
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        return list(pool.map(function, items))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _credentials(path: Path | None) -> dict[str, str]:

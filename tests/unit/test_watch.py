@@ -49,7 +49,7 @@ class World:
         self.handed_in: list[tuple[Any, ...]] = []
         self.turns: list[int] = []
         self.asked_as_urgent = False
-        self.read = 0
+        self.read = self.looked = 0
         self.deleted: frozenset[str] = frozenset()
         self.told: Counts | None = None
         self.waiting = threading.Event()
@@ -60,6 +60,7 @@ class World:
         times: Complete | None = None,
         open_associations: int = 0,
         sources: Sequence[Source] = (),
+        decides: bool = True,
     ) -> Watcher:
         return Watcher(
             times=times or Complete(),
@@ -70,6 +71,7 @@ class World:
             asking=Asking(self.count),
             open_associations=lambda _uid: open_associations,
             sources=sources,
+            decides=lambda _uid: decides,
         )
 
     def runs(self, sources: Sequence[Source] = ()) -> Runs:
@@ -96,6 +98,7 @@ class World:
         return self.row
 
     def studies(self, _limit: int, *, state: str) -> tuple[StudyRow, ...]:
+        self.looked += state == "receiving"
         return (self.row,) if self.row.state == state else ()
 
     def instances(self, _uid: str) -> list[InstanceRow]:
@@ -432,3 +435,14 @@ def test_a_clock_that_is_set_back_holds_up_no_study() -> None:
 
     assert watcher.consider(world.row).verdict == "wait"
     wait_for(lambda: watcher.consider(world.row).verdict == "ready")
+
+
+def test_a_study_that_another_listener_decides_is_left_to_it() -> None:
+    """Of several watchers on one index, one hands a study in."""
+    world = World(QUIET)
+    watcher = world.watcher(decides=False)
+    watcher.start()
+    wait_for(lambda: world.looked >= 3, what="the watcher")
+    watcher.stop()
+    assert world.handed_in == []
+    assert world.read == 0

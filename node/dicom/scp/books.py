@@ -135,6 +135,11 @@ class Books:
         with self._lock:
             return sum(study_uid in one.studies for one in self._open.values())
 
+    def receiving(self) -> frozenset[str]:
+        """Return the studies that open, or not yet written, associations have sent."""
+        with self._lock:
+            return frozenset().union(*(one.studies for one in self._open.values()))
+
     # -- what acceptors say -----------------------------------------------------------------------
 
     def opened(self, key: Key, peer: Peer) -> Refusal | None:

@@ -97,6 +97,10 @@ class Listener:
         """Return how many associations are open, or not yet indexed, that sent a study."""
         return self._books.open_associations(study_uid)
 
+    def receiving(self) -> frozenset[str]:
+        """Return the studies that open, or not yet indexed, associations have sent."""
+        return self._books.receiving()
+
     def start(self) -> None:
         """Begin to listen; returns at once.
 
