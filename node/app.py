@@ -8,6 +8,7 @@ from typing import Any
 from node import __version__
 from node.config import Config
 from node.dicom.intake import Intake, read_row
+from node.dicom.pledge import Reported
 from node.dicom.reading.limits import check_file, names_in_file
 from node.dicom.reporting import report
 from node.dicom.scp.listener import Listener
@@ -15,8 +16,9 @@ from node.errors import Misconfigured
 from node.exchange.asking import Asking
 from node.exchange.commit import Commitments, commitment_peer
 from node.exchange.notice import ORTHANC, Notices
-from node.exchange.outbox import Outbox
+from node.exchange.outbox import Outbox, Stored, Try
 from node.exchange.peers import Peers
+from node.exchange.proving import Proving
 from node.exchange.pull import DICOMWEB, Pull
 from node.exchange.worklist import Worklists
 from node.inference.runtime import ModelStore
@@ -30,6 +32,7 @@ from node.shown import Shown
 from node.storage.engine import Transaction
 from node.storage.index import Index, StudyRow
 from node.storage.opening import open_archive, open_presence, open_results
+from node.storage.pledges import Pledges
 from node.storage.quarantine import Quarantine
 from node.study import StudyStory
 from node.trust.audit import Trail
@@ -96,6 +99,7 @@ class Node(Shown):
             tls=config.tls,
             note=self.trail.note,
             commitments=self.commitments,
+            keep=self._keep_report,
         )
         received = Received(self.archive.path)
         self.runs = Runs(self.index, self.desk, received, config.sources)
@@ -122,6 +126,18 @@ class Node(Shown):
             destinations_of=self.peers.destinations_of,
             files_of=lambda job_id: delivery_order(self.result_folder(job_id)),
             send=self.peers.send,
+            prove=self._prove,
+        )
+        self.pledges = Pledges(self.index)
+        self.proving = Proving(
+            rules=config.deliver,
+            index=self.index,
+            desk=self.desk,
+            pledges=self.pledges,
+            outbox=self.outbox,
+            begins_with=self.peers.first_proof,
+            ask=partial(self.peers.ask, self._keep_report),
+            missing=self.peers.missing,
         )
         self.pull = Pull(
             desk=self.desk,
@@ -131,10 +147,13 @@ class Node(Shown):
             say=self.peers.say,
         )
         self.retention = Retention(
-            config.retention,
-            0 if config.storage.is_store else config.listen.min_free_mb,  # a cache frees itself
-            self.archive,
-            self.index,
+            rules=config.retention,
+            # a cache frees itself
+            min_free_mb=0 if config.storage.is_store else config.listen.min_free_mb,
+            archive=self.archive,
+            index=self.index,
+            drop_results=self.results.drop,
+            forget=self.pledges.forget_before,
         )
         self.worklists = Worklists(
             worklists=config.worklist,
@@ -248,6 +267,7 @@ class Node(Shown):
         return (
             Queue("study", story, work.studies_at_once),
             Queue("deliver", self.outbox.story, work.deliveries_at_once),
+            Queue("prove", self.proving.story, work.deliveries_at_once),
             Queue("pull", self.pull.story, 1),
             Queue("tell", self.notices.story, 1),
             Queue("commit", self.commitments.story, 1),
@@ -271,6 +291,13 @@ class Node(Shown):
         reports = [self.results.file(job, "sr.dcm") for job in jobs]
         return [report for report in reports if report]
 
+    def _keep_report(self, report: Reported) -> bool:
+        """Keep a report of storage commitment, whoever received it; say whether it is ours."""
+        return self.proving.keep(report)
+
+    def _prove(self, delivery: Try, stored: Sequence[Stored], within: Transaction) -> None:
+        self.proving.begin(delivery, stored, within)
+
     def _changed(self, study_uid: str, within: Transaction) -> None:
         self.notices.show(study_uid, within=within)
 
@@ -287,7 +314,7 @@ class Node(Shown):
             self.watcher.settled(study_uid)
         elif row.state in {"incomplete", "failed", "cancelled"}:
             self.requeue(study_uid)
-        elif row.state == "done" and row.job_id:
+        elif row.state == "done" and row.job_id and self.results_of(study_uid):
             tries = [d.attempts for d in self.deliveries(study_uid) if d.destination == source]
             self.outbox.post(study_uid, row.job_id, source, max(tries, default=0) + 1)
         self.notices.show(study_uid, source)

@@ -1,10 +1,11 @@
-"""Delete received images once their results are delivered; nothing undelivered is ever deleted.
+"""Delete images, and results, once delivery is proven; nothing undelivered is ever deleted.
 
 The node is no archive: the PACS has the images. Rows of the index stay, so that an image that
-comes again is known; results stay too.
+comes again is known; results stay as long as the policy says.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -19,11 +20,13 @@ log = structlog.get_logger()
 SWEEP_S = 60.0
 #: A file that was stored or read within this time (s) is left for the next sweep.
 IDLE_S = 600.0
+#: Later than this a destination's report of storage commitment is one that nobody asked for.
+REMEMBERED = timedelta(days=30)
 
 
 @dataclass
 class Retention:
-    """Deletes the files of studies that are finished and delivered.
+    """Deletes the files of studies that are finished and proven to be delivered.
 
     Attributes
     ----------
@@ -33,12 +36,18 @@ class Retention:
         before their time, the oldest first.
     archive : Archive
     index : Index
+    drop_results : callable
+        Deletes the results of a job, given by its id; again is no error.
+    forget : callable
+        Forgets what destinations were asked before a time and have not answered.
     """
 
     rules: Rules
     min_free_mb: int
     archive: Archive
     index: Index
+    drop_results: Callable[[str], None]
+    forget: Callable[[datetime], None]
     _left: set[str] = field(default_factory=set)
     _is_caught_up: bool = False
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -56,18 +65,31 @@ class Retention:
             self._thread.join(timeout=10)
 
     def sweep(self, now: datetime) -> list[str]:
-        """Release what is due at ``now`` (UTC); return the studies."""
+        """Delete what is due at ``now`` (UTC); return the studies whose images are released."""
+        self.forget(now - REMEMBERED)
+        self._drop_results(now)
         if not self.rules.images_h:
             return []
+        proofs = self.rules.proofs
         due = now - timedelta(hours=self.rules.images_h)
-        gone = [self._release(study) for study in self.index.delivered_before(due)]
+        gone = [self._release(study) for study in self.index.delivered_before(due, proofs)]
         self._delete()
-        for study in self.index.delivered_before(now):
+        for study in self.index.delivered_before(now, proofs):
             if self.archive.free_mb() >= 2 * self.min_free_mb:
                 break
             gone.append(self._release(study))
             self._delete()
         return gone
+
+    def _drop_results(self, now: datetime) -> None:
+        """Delete first, then note: what a crash leaves is deleted by the next sweep."""
+        if not self.rules.results_days:
+            return
+        due = now - timedelta(days=self.rules.results_days)
+        for job_id in self.index.results_due(due, self.rules.proofs):
+            self.drop_results(job_id)
+            self.index.note_results_deleted(job_id, now)
+            log.info("results deleted", job_id=job_id)
 
     def _release(self, study_uid: str) -> str:
         """Note first, then delete: whoever asks meanwhile is not promised a file."""

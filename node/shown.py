@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,14 @@ class Shown:
 
     def _job(self, study_uid: str) -> str | None:
         row = self.index.study(study_uid)
-        return row.job_id if row else None
+        job_id = row.job_id if row else None
+        # A copy that some cache still has is not shown either.
+        return None if job_id is None or self.index.results_deleted(job_id) else job_id
+
+    def results_deleted(self, study_uid: str) -> datetime | None:
+        """Return when the results of the study's last job were deleted; None when they were not."""
+        row = self.index.study(study_uid)
+        return self.index.results_deleted(row.job_id) if row and row.job_id else None
 
     def _kept(self, study_uid: str) -> Sequence[InstanceRow]:
         """Return the images whose files have not been deleted after delivery."""

@@ -17,7 +17,7 @@ from node.spine.anatomy import LEVELS, Grade
 from node.spine.findings import Finding, StudyFindings
 from node.storage.index import DeliveryRow, StudyRow
 from node.storage.quarantine import Entry
-from node.web.view import MARKS
+from node.web.view import MARKS, proof
 
 GRADE_STYLE = {Grade.NORMAL_MILD: "green", Grade.MODERATE: "yellow", Grade.SEVERE: "bold red"}
 STATE_STYLE = {
@@ -95,7 +95,10 @@ def quarantine(entries: Sequence[Entry]) -> Table:
 
 
 def one_study(
-    row: StudyRow, findings: dict[str, Any] | None, deliveries: Sequence[DeliveryRow]
+    row: StudyRow,
+    findings: dict[str, Any] | None,
+    deliveries: Sequence[DeliveryRow],
+    deleted: datetime | None = None,
 ) -> RenderableType:
     """Return everything the node knows about one study."""
     facts = Table.grid(padding=(0, 2))
@@ -107,6 +110,8 @@ def one_study(
         facts.add_row("why", reason)
     for reason in row.started:
         facts.add_row("started", reason)
+    if deleted:
+        facts.add_row("results", f"deleted here on {_time(deleted)} UTC ([retention] results_days)")
     parts: list[RenderableType] = [facts]
     if findings:
         parts += [findings_grid(StudyFindings.from_json(findings)), _series(findings)]
@@ -136,11 +141,15 @@ def _series(findings: dict[str, Any]) -> Table:
 
 def _deliveries(deliveries: Sequence[DeliveryRow]) -> Table:
     table = Table(title="deliveries", box=box.SIMPLE)
-    for name in ("to", "state", "tries", "message"):
+    for name in ("to", "state", "tries", "proof", "message"):
         table.add_column(name, overflow="fold")
     for delivery in deliveries:
         table.add_row(
-            delivery.destination, delivery.state, str(delivery.attempts), delivery.message
+            delivery.destination,
+            delivery.state,
+            str(delivery.attempts),
+            proof(delivery),
+            delivery.message,
         )
     return table
 

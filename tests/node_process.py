@@ -45,8 +45,8 @@ class NodeProcess:
     destinations : sequence of (name, AE title, port)
     extra : str
         More TOML, for example ``[[orthanc]]`` peers.
-    web : str
-        More TOML of the section ``[web]``.
+    web, deliver : str
+        More TOML of the sections ``[web]`` and ``[deliver]``.
     quiet_s, incomplete_s : float
         When a study counts as complete.
     commands : sequence of str
@@ -62,6 +62,7 @@ class NodeProcess:
         *,
         extra: str = "",
         web: str = "",
+        deliver: str = "",
         quiet_s: float = 1.0,
         incomplete_s: float = 3.0,
         commands: Sequence[str] = ("serve",),
@@ -82,7 +83,7 @@ class NodeProcess:
             f'data_dir = {json.dumps(str(folder / "data"))}\ndatabase_url = "{database_url}"\n'
             f"[listen]\nport = {self.dicom_port}\nmin_free_mb = 50\n"
             f"[complete]\nquiet_s = {quiet_s}\nincomplete_s = {incomplete_s}\n"
-            f"[deliver]\nfirst_retry_s = 1.0\nlast_retry_s = 2.0\n"
+            f"[deliver]\nfirst_retry_s = 1.0\nlast_retry_s = 2.0\n{deliver}\n"
             f"[web]\nport = {self.web_port}\n{web}\n{tables}{extra}",
             "utf-8",
         )

@@ -20,6 +20,7 @@ from node.config import Listen, Source, Tls
 from node.dicom.audit import Note
 from node.dicom.commitment import Commitments
 from node.dicom.intake import read_row
+from node.dicom.pledge import Keep
 from node.dicom.reading.limits import check
 from node.dicom.scp.listener import Listener
 from node.storage.archive import Archive
@@ -60,6 +61,7 @@ def listening(
     commitments: Commitments | None = None,
     *,
     archive: Archive | None = None,
+    keep: Keep = lambda _: False,
     **settings: Any,
 ) -> Iterator[Node]:
     """Run a listener on a free port; keyword arguments are settings of `config.Listen`.
@@ -76,6 +78,7 @@ def listening(
         tls=tls,
         note=note,
         commitments=commitments,
+        keep=keep,
     )
     listener.start()
     try:

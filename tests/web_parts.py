@@ -62,7 +62,7 @@ def study(**changed: Any) -> StudyRow:
 def delivery(**changed: Any) -> DeliveryRow:
     """Return a delivery that differs from the usual one in something."""
     received = study().last_received
-    usual = DeliveryRow("job", STUDY_UID, "pacs", "delivered", 1, "", received)
+    usual = DeliveryRow("job", STUDY_UID, "pacs", "delivered", 1, "", received, proof="commitment")
     return replace(usual, **changed)
 
 
@@ -74,6 +74,7 @@ class Parts:
     told: Mapping[str, Any] | None = None
     pages: Mapping[str, bytes] = field(default_factory=dict)
     delivered: Sequence[DeliveryRow] = ()
+    deleted: datetime | None = None
     status: str = "ok"
     trouble: LumbarError | None = None
     triggers: list[tuple[str, str]] = field(default_factory=list)
@@ -97,6 +98,9 @@ class Parts:
 
     def deliveries(self, study_uid: str) -> Sequence[DeliveryRow]:
         return self.delivered
+
+    def results_deleted(self, study_uid: str) -> datetime | None:
+        return self.deleted
 
     def orthanc_trigger(self, peer: str, orthanc_id: str) -> None:
         if peer != "pacs":

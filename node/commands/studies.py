@@ -35,16 +35,18 @@ def show(
     if row is None:
         raise Misconfigured(f"this node holds no study {uid}; see `lumbar-node studies`")
     findings, deliveries = node.findings(uid), node.deliveries(uid)
+    deleted = node.results_deleted(uid)
     if as_json:
         print_json(
             {
                 **tables.row_json(row),
                 "findings": findings,
                 "deliveries": [tables.row_json(d) for d in deliveries],
+                "results_deleted": deleted.isoformat() if deleted else None,
             }
         )
         return
-    out.print(tables.one_study(row, findings, deliveries))
+    out.print(tables.one_study(row, findings, deliveries, deleted))
 
 
 @app.command()

@@ -34,6 +34,13 @@ class Web(Section):
 
 
 class Retention(Section):
-    """How long received images stay after every result is delivered."""
+    """How long images and results stay after the proof that every result is delivered."""
 
     images_h: Annotated[float, Field(ge=0)] = 24.0
+    results_days: Annotated[float, Field(ge=0)] = 0.0
+    status_is_proof: bool = True
+
+    @property
+    def proofs(self) -> frozenset[str]:
+        """What counts as a proof of delivery."""
+        return frozenset({"commitment", "query"} | ({"status"} if self.status_is_proof else set()))

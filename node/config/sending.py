@@ -18,6 +18,7 @@ class Destination(Section):
     timeout_s: Seconds = 30.0
     tls: bool = False
     tls_name: str = ""
+    proof: Literal["auto", "query", "status"] = "auto"
 
 
 class OrthancPeer(Section):
@@ -32,11 +33,12 @@ class OrthancPeer(Section):
 
 
 class Deliver(Section):
-    """Retries of one delivery: delay doubles from first to last, until it is too old."""
+    """Retries of one delivery: delay doubles from first to last, until it is too old; its proof."""
 
     first_retry_s: Seconds = 5.0
     last_retry_s: Seconds = 3600.0
     give_up_after_s: Seconds = 7 * 24 * 3600.0
+    proof_within_s: Seconds = 3600.0
 
     @model_validator(mode="after")
     def _delays_grow(self) -> Self:

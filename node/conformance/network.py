@@ -8,10 +8,12 @@ from node.conformance.objects import CREATED
 from node.dicom import statuses
 from node.dicom.counting import FIND
 from node.dicom.intake import IMPLEMENTATION_UID
+from node.dicom.pledge import SAME_ASSOCIATION_S
 from node.dicom.upper_layer import negotiation
 from node.dicom.upper_layer.pdu import VERSION_NAME
 from node.dicom.upper_layer.tls import CIPHERS
 from node.dicom.upper_layer.wire import MAX_PDU
+from node.exchange.proving import MOST_AGAIN
 
 UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 
@@ -23,6 +25,14 @@ STORE_ANSWERS = (
     (statuses.CANNOT_UNDERSTAND, "damaged, hostile or beyond a limit: kept in quarantine"),
     (statuses.CLASS_NOT_SUPPORTED, "the SOP class was not negotiated for this context"),
     (statuses.PROCESSING_FAILURE, "a fault of this node; its log has the details"),
+)
+
+#: What a report of storage commitment is answered (`node.dicom.scp.committing`).
+REPORT_ANSWERS = (
+    (statuses.SUCCESS, "it is durable, and will be looked at"),
+    (statuses.INVALID_ARGUMENT, "it is not readable, or this node has not asked for it"),
+    (statuses.NO_SUCH_INSTANCE, "it is not about the well-known instance"),
+    (statuses.PROCESSING_FAILURE, "a fault of this node: report again later"),
 )
 
 
@@ -44,6 +54,7 @@ def acceptor(config: Config) -> str:
     )
     rows = [(named(c), f"`{c}`", named(s), f"`{s}`") for c, s in accepted_contexts()]
     answers = [(f"0x{s:04X}", statuses.meaning(s), what) for s, what in STORE_ANSWERS]
+    reports = [(f"0x{s:04X}", statuses.meaning(s), what) for s, what in REPORT_ANSWERS]
     return section(
         "## 2. Application entity as acceptor (SCP)",
         table(
@@ -56,7 +67,11 @@ def acceptor(config: Config) -> str:
                 ("associations at once", listen.max_associations),
                 ("maximum PDU received", f"{MAX_PDU} bytes"),
                 ("asynchronous operations", "not supported (1, 1)"),
-                ("extended negotiation", "none; user identity and role items are ignored"),
+                (
+                    "extended negotiation",
+                    "role selection for Storage Commitment, as it is proposed; user identity and "
+                    "all else is ignored",
+                ),
                 ("application context", "1.2.840.10008.3.1.1.1"),
                 ("implementation class UID", f"`{IMPLEMENTATION_UID}`"),
                 ("implementation version name", f"`{VERSION_NAME.decode()}`"),
@@ -83,6 +98,10 @@ def acceptor(config: Config) -> str:
         "kept are not committed. Committed instances stay for "
         f"{config.retention.images_h:g} h after the study's results are delivered "
         "(`retention.images_h`): a sender must not delete its only copy because of this node.",
+        "As user it takes the N-EVENT-REPORT of a destination on any association with this "
+        "context, also where the peer does not propose the role of the provider: a report counts "
+        "by its Transaction UID, from whatever AE title.",
+        table(("status", "meaning", "when"), reports),
     )
 
 
@@ -93,11 +112,13 @@ def requestor(config: Config) -> str:
     ]
     others = [
         (negotiation.VERIFICATION, "SCU", "`doctor`, `echo`"),
-        (FIND, "SCU", "how many images a study has"),
+        (FIND, "SCU", "how many images a study has (level SERIES)"),
+        (FIND, "SCU", "whether a destination holds what it took (level IMAGE)"),
+        (negotiation.PUSH_MODEL, "SCU", "N-ACTION: whether a destination vouches for it"),
         (negotiation.PUSH_MODEL, "SCP", "N-EVENT-REPORT on a new association"),
     ]
     peers = [
-        (f"`{d.name}`", f"`{d.ae_title}`", d.host, d.port, "yes" if d.tls else "no")
+        (f"`{d.name}`", f"`{d.ae_title}`", d.host, d.port, "yes" if d.tls else "no", d.proof)
         for d in config.destinations
     ]
     return section(
@@ -115,7 +136,15 @@ def requestor(config: Config) -> str:
         f"{config.deliver.first_retry_s:g} s to {config.deliver.last_retry_s:g} s apart, for "
         f"{config.deliver.give_up_after_s / 86400:g} days; anything else is final until a person "
         "requeues the study.",
-        table(("destination", "AE title", "host", "port", "TLS"), peers)
+        "A delivery is then proven. Where Storage Commitment is negotiated, an N-ACTION names "
+        "every object; the association stays open for "
+        f"{SAME_ASSOCIATION_S:g} s, and the report may come on it or later on one that the "
+        "destination opens to the AE title, host and port of this node's listener. Without a "
+        f"report within {config.deliver.proof_within_s:g} s, or where it is not negotiated, a "
+        "C-FIND (Study Root, level IMAGE) has to name every object; without that either, the "
+        "status of the C-STORE stands. Objects that a report or a query does not name are sent "
+        f"again, at most {MOST_AGAIN} times.",
+        table(("destination", "AE title", "host", "port", "TLS", "proof"), peers)
         if peers
         else "No destination is configured.",
     )

@@ -131,10 +131,10 @@ def parse(raw: bytes, syntax: str) -> Asked:
         transaction = uid(str(said.TransactionUID), "TransactionUID")
         references = tuple(
             Reference(
-                uid(str(item.ReferencedSOPClassUID), "ReferencedSOPClassUID"),
-                uid(str(item.ReferencedSOPInstanceUID), "ReferencedSOPInstanceUID"),
+                uid(str(one.ReferencedSOPClassUID), "ReferencedSOPClassUID"),
+                uid(str(one.ReferencedSOPInstanceUID), "ReferencedSOPInstanceUID"),
             )
-            for item in said.ReferencedSOPSequence
+            for one in said.ReferencedSOPSequence
         )
     except UNREADABLE as error:
         raise InvalidInstance("the storage commitment request is not readable") from error
@@ -157,7 +157,7 @@ def answer(asked: Asked, lookup: Lookup) -> Answer:
     failed: list[Dataset] = []
     for reference in asked.references:
         reason = _failure(reference, held.get(reference.sop_instance_uid))
-        (committed if reason is None else failed).append(_item(reference, reason))
+        (committed if reason is None else failed).append(item(reference, reason))
     report = Dataset()
     report.TransactionUID = asked.transaction_uid
     if committed:
@@ -175,10 +175,11 @@ def _failure(reference: Reference, held: Holding | None) -> int | None:
     return None if is_whole(held.path, held.sha256) else PROCESSING_FAILURE
 
 
-def _item(reference: Reference, reason: int | None) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = reference.sop_class_uid
-    item.ReferencedSOPInstanceUID = reference.sop_instance_uid
+def item(reference: Reference, reason: int | None) -> Dataset:
+    """Return an item of a sequence of references, with why it failed where it has."""
+    made = Dataset()
+    made.ReferencedSOPClassUID = reference.sop_class_uid
+    made.ReferencedSOPInstanceUID = reference.sop_instance_uid
     if reason is not None:
-        item.FailureReason = reason
-    return item
+        made.FailureReason = reason
+    return made

@@ -11,7 +11,7 @@ from node.errors import DestinationUnavailable
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 TIMEOUT_S = 5.0
-_PENDING = frozenset({0xFF00, 0xFF01})
+PENDING = frozenset({0xFF00, 0xFF01})
 
 
 def count_images(address: str, calling_ae: str, study_uid: str) -> dict[str, int | None]:
@@ -49,12 +49,12 @@ def count_images(address: str, calling_ae: str, study_uid: str) -> dict[str, int
         for status, answer in pacs.send_c_find(_query(study_uid), model):
             if "Status" not in status:
                 raise DestinationUnavailable(f"{address} broke off, or does not answer in time")
-            if status.Status in _PENDING and answer is not None:
+            if status.Status in PENDING and answer is not None:
                 told = Attributes(answer)
                 if told.text("Modality").upper() == "MR":
                     count = told.integer("NumberOfSeriesRelatedInstances")
                     found[told.text("SeriesInstanceUID")] = count
-            elif status.Status not in _PENDING | {0x0000}:
+            elif status.Status not in PENDING | {0x0000}:
                 raise DestinationUnavailable(f"{address} answers 0x{status.Status:04X} to a query")
     return found
 

@@ -168,6 +168,8 @@ def associated(
     contexts: list[Any],
     tls: Tls | None = None,
     roles: Sequence[Any] = (),
+    *,
+    handlers: Sequence[Any] = (),
 ) -> Iterator[Any]:
     """Open an association, and end it whatever happens."""
     secured = client_context(tls or Tls()) if destination.tls else None
@@ -183,7 +185,7 @@ def associated(
         ae_title=destination.ae_title,
         max_pdu=MAX_PDU,
         ext_neg=list(roles),
-        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay), *handlers],
         tls_args=(secured, destination.tls_name or destination.host) if secured else None,
     )
     if secured is not None and secured.failure:
@@ -242,8 +244,8 @@ def _answer(association: Any, source: Path | Dataset, destination: Destination) 
     status = int(answer.Status)
     if statuses.is_temporary(status):
         raise DestinationUnavailable(
-            f"{_where(destination)} cannot take objects now (status 0x{status:04X}, "
-            f"{statuses.meaning(status)}): it will be tried again"
+            f"{_where(destination)} cannot take objects now ({statuses.in_words(status)}): "
+            "it will be tried again"
         )
     return status
 

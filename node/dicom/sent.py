@@ -41,7 +41,7 @@ class Sent:
         """The status in words."""
         if self.status is None:
             return "SOP class or transfer syntax not accepted"
-        return f"status 0x{self.status:04X}, {statuses.meaning(self.status)}"
+        return statuses.in_words(self.status)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ _GENERAL = {
     0x0122: "SOP class not supported",
     0x0123: "no such action",
     0x0124: "not authorised",
+    0x0131: "duplicate transaction UID",
     0x0210: "duplicate invocation",
     0x0211: "unrecognised operation",
     0x0212: "mistyped argument",
@@ -51,6 +52,11 @@ def is_stored(status: int) -> bool:
 def is_temporary(status: int) -> bool:
     """Tell whether the same object may be taken later: out of resources."""
     return 0xA700 <= status <= 0xA7FF or status == 0x0213
+
+
+def in_words(status: int) -> str:
+    """Return a status as an administrator looks for it: its number and its meaning."""
+    return f"status 0x{status:04X}, {meaning(status)}"
 
 
 def meaning(status: int) -> str:

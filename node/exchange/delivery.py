@@ -9,8 +9,10 @@ from pydicom.uid import UID, SecondaryCaptureImageStorage
 from node.config import Destination, DicomwebPeer, Tls
 from node.dicom import sender
 from node.dicom.dicomweb import stow
+from node.dicom.reading.limits import check_file
 from node.dicom.sent import Ladder, Sent
 from node.errors import DeliveryRefused
+from node.exchange.outbox import Delivered, Stored
 from node.results import LADDER, downgrade
 
 _LADDER = Ladder(LADDER, downgrade)
@@ -18,7 +20,7 @@ _LADDER = Ladder(LADDER, downgrade)
 
 def deliver(
     files: Sequence[Path], destination: Destination, calling_ae: str, tls: Tls | None = None
-) -> str:
+) -> Delivered:
     """Send a result set, the report as the best class that the destination accepts.
 
     What it does not accept is left out: that is no failure as long as it has the captures or the
@@ -36,9 +38,9 @@ def deliver(
 
     Returns
     -------
-    str
-        What the destination got differently or not at all, for its administrator; empty when
-        it got everything as it was made.
+    Delivered
+        Its message is for the destination's administrator, and empty when it got everything as
+        it was made.
 
     Raises
     ------
@@ -48,10 +50,10 @@ def deliver(
         When it takes neither captures nor report, or refused an object for good.
     """
     sent = sender.send(files, destination, calling_ae, ladder=_LADDER, tls=tls).sent
-    return _judged(destination.name, sent)
+    return _judged(destination.name, files, sent)
 
 
-def deliver_web(files: Sequence[Path], peer: DicomwebPeer) -> str:
+def deliver_web(files: Sequence[Path], peer: DicomwebPeer) -> Delivered:
     """Store a result set in a DICOMweb archive as `deliver` does at a DICOM destination.
 
     Raises
@@ -59,10 +61,10 @@ def deliver_web(files: Sequence[Path], peer: DicomwebPeer) -> str:
     DestinationUnavailable, DeliveryRefused
         As `deliver`.
     """
-    return _judged(peer.name, stow.push(peer, files, _LADDER))
+    return _judged(peer.name, files, stow.push(peer, files, _LADDER))
 
 
-def _judged(name: str, sent: Sequence[Sent]) -> str:
+def _judged(name: str, files: Sequence[Path], sent: Sequence[Sent]) -> Delivered:
     """Say what a destination got differently; refuse when it got nothing that shows findings."""
     shown = {*LADDER, SecondaryCaptureImageStorage}
     if not any(one.is_stored and one.sop_class_uid in shown for one in sent):
@@ -71,7 +73,14 @@ def _judged(name: str, sent: Sequence[Sent]) -> str:
             "its administrator to accept Secondary Capture and Comprehensive 3D SR, then requeue "
             "the study"
         )
-    return "; ".join(filter(None, [_stepped_down(sent), _left_out(sent)]))
+    message = "; ".join(filter(None, [_stepped_down(sent), _left_out(sent)]))
+    series = {facts.sop_instance_uid: facts.series_uid for facts in map(check_file, files)}
+    stored = [
+        Stored(one.sent_as, one.sop_instance_uid, series[one.sop_instance_uid])
+        for one in sent
+        if one.is_stored
+    ]
+    return Delivered(message, stored)
 
 
 def _stepped_down(sent: Iterable[Sent]) -> str:

@@ -17,6 +17,7 @@ import structlog
 from node.config import Deliver
 from node.errors import LumbarError, RetryLater
 from node.jobs import Desk, Step
+from node.storage.engine import Transaction
 from node.storage.index import Index
 
 log = structlog.get_logger()
@@ -29,6 +30,32 @@ UNSENT = "no destination is configured: the results stay on this node"
 DeliveryState = Literal["pending", "delivered", "waiting", "refused", "dead"]
 
 
+class Stored(NamedTuple):
+    """One object that a destination took: the class it went as, itself, its series."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+
+
+class Delivered(NamedTuple):
+    """What became of a result set that was accepted.
+
+    Attributes
+    ----------
+    message : str
+        What the destination got differently or not at all, in words.
+    stored : sequence of Stored
+    proof, proof_note : str
+        What proves it already, as `DeliveryRow` has it.
+    """
+
+    message: str
+    stored: Sequence[Stored]
+    proof: str = ""
+    proof_note: str = ""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one try ended: ``delivered``, ``waiting`` for the next, ``refused`` or ``dead``."""
@@ -36,6 +63,9 @@ class Outcome:
     state: DeliveryState
     message: str
     next_try_s: float | None = None
+    stored: Sequence[Sequence[str]] = ()
+    proof: str = ""
+    proof_note: str = ""
 
 
 def next_delay(attempt: int, age_s: float, rules: Deliver) -> float | None:
@@ -62,7 +92,8 @@ def next_delay(attempt: int, age_s: float, rules: Deliver) -> float | None:
 class Try(NamedTuple):
     """One try of one delivery: which results, whose, where to, the how manieth, since when.
 
-    ``since`` is the ISO time (UTC) of the first try.
+    ``since`` is the ISO time (UTC) of the first try, ``again`` how often a destination that took
+    the results turned out not to have them.
     """
 
     study_job: str
@@ -70,6 +101,7 @@ class Try(NamedTuple):
     destination: str
     attempt: int
     since: str
+    again: int = 0
 
     @property
     def job_id(self) -> str:
@@ -93,10 +125,13 @@ class Outbox:
     destinations_of : callable
         A study's source to the names of the destinations that get its results.
     files_of : callable
-        A study job's id to its result objects, in delivery order.
+        A study job's id to its result objects, in delivery order; FileNotFoundError when they
+        were deleted.
     send : callable
-        ``(destination name, files)`` to what the destination got otherwise or not at all, in
-        words; raises DestinationUnavailable or DeliveryRefused.
+        ``(destination name, files)`` to what became of them; raises DestinationUnavailable or
+        DeliveryRefused.
+    prove : callable
+        ``(try, stored, transaction)``: begin to look for a proof.
     """
 
     rules: Deliver
@@ -106,7 +141,8 @@ class Outbox:
     ending_of: Callable[[str], str]
     destinations_of: Callable[[str], Sequence[str]]
     files_of: Callable[[str], Sequence[Path]]
-    send: Callable[[str, Sequence[Path]], str]
+    send: Callable[[str, Sequence[Path]], Delivered]
+    prove: Callable[[Try, Sequence[Stored], Transaction], None]
 
     def put(self, study_uid: str, job_id: str) -> None:
         """Start a delivery to each destination; none at all ends the study here."""
@@ -123,7 +159,20 @@ class Outbox:
         this = Try(job_id, study_uid, destination, attempt, datetime.now(UTC).isoformat())
         with self.index.together() as transaction:
             self._note(this, Outcome("pending", ""))
-            self.desk.enqueue("deliver", this.job_id, *this, within=transaction)
+            self._enqueue(this, 0.0, transaction)
+
+    def repeat(self, this: Try, why: str, delay_s: float) -> None:
+        """Send once more what a destination took and does not have."""
+        now = datetime.now(UTC).isoformat()
+        following = this._replace(attempt=this.attempt + 1, since=now, again=this.again + 1)
+        with self.index.together() as transaction:
+            self._note(following, Outcome("pending", why))
+            self._enqueue(following, delay_s, transaction)
+
+    def lose(self, this: Try, why: str) -> None:
+        """Give up a delivery that was taken, and is not there: a person must look."""
+        with self.index.together():
+            self._note(this, Outcome("dead", why))
 
     def story(self, step: Step, *told: Any) -> None:
         """Try once; on a failure that may pass, hand in the next try."""
@@ -141,7 +190,9 @@ class Outbox:
 
     def _try(self, this: Try) -> list[Any]:
         try:
-            message = self.send(this.destination, self.files_of(this.study_job))
+            done = self.send(this.destination, self.files_of(this.study_job))
+        except FileNotFoundError:
+            return ["refused", "the results are no longer here ([retention] results_days)", None]
         except RetryLater as error:  # the destination's, or of the object store that has them
             age = (datetime.now(UTC) - datetime.fromisoformat(this.since)).total_seconds()
             delay = next_delay(this.attempt, age, self.rules)
@@ -151,21 +202,21 @@ class Outbox:
         except Exception as error:  # the worker's edge: a fault here must not hide the study
             log.exception("delivery failed", study_uid=this.study_uid)
             return ["refused", f"internal error ({type(error).__name__}): see the log", None]
-        return ["delivered", message, None]
+        stored = [list(one) for one in done.stored]
+        return ["delivered", done.message, None, stored, done.proof, done.proof_note]
 
     def _end(self, this: Try, outcome: Outcome) -> None:
-        """Note how a try ended, together with the next one, if there is one."""
+        """Note how a try ended, together with the next one, or with the search for its proof."""
         with self.index.together() as transaction:
             self._note(this, outcome)
             if outcome.next_try_s is not None:
                 following = this._replace(attempt=this.attempt + 1)
-                self.desk.enqueue(
-                    "deliver",
-                    following.job_id,
-                    *following,
-                    delay_s=outcome.next_try_s,
-                    within=transaction,
-                )
+                self._enqueue(following, outcome.next_try_s, transaction)
+            elif outcome.state == "delivered" and not outcome.proof:
+                self.prove(this, [Stored(*one) for one in outcome.stored], transaction)
+
+    def _enqueue(self, this: Try, delay_s: float, within: Transaction) -> None:
+        self.desk.enqueue("deliver", this.job_id, *this, delay_s=delay_s, within=within)
 
     def _note(self, this: Try, outcome: Outcome) -> None:
         self.index.upsert_delivery(
@@ -175,6 +226,8 @@ class Outbox:
             outcome.state,
             this.attempt,
             outcome.message,
+            proof=outcome.proof,
+            proof_note=outcome.proof_note,
         )
         if outcome.state not in OPEN:
             self._settle(this.study_uid, this.study_job)
@@ -183,7 +236,8 @@ class Outbox:
         """Put the study's end into the index once no delivery is open."""
         row = self.index.study(study_uid)
         deliveries = [d for d in self.index.deliveries(study_uid) if d.job_id == job_id]
-        if row is None or any(d.state in OPEN for d in deliveries):
+        # A study that waits for images again is not at its end, whatever became of earlier results.
+        if row is None or row.state == "incomplete" or any(d.state in OPEN for d in deliveries):
             return
         lost = [d for d in deliveries if d.state != "delivered"]
         reasons = [r for r in row.reasons if not r.startswith((UNDELIVERED, UNSENT))]

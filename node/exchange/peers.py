@@ -11,14 +11,18 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from node.config import BACKFILL, Config, DicomwebPeer, OrthancPeer, source_of
-from node.dicom import dicomweb, orthanc
+from node.dicom import dicomweb, orthanc, pledge, readback
 from node.dicom.audit import Event
+from node.dicom.commitment import Reference
 from node.dicom.counting import count_images
 from node.dicom.intake import Intake
+from node.dicom.pledge import Keep
 from node.dicom.reading.limits import check_file
 from node.errors import DeliveryRefused, LumbarError
 from node.exchange.delivery import deliver, deliver_web
 from node.exchange.notice import ORTHANC
+from node.exchange.outbox import Delivered, Stored
+from node.exchange.proving import Phase
 from node.exchange.pull import DICOMWEB, Held, from_dicomweb, from_orthanc, say_in_orthanc
 
 
@@ -98,32 +102,72 @@ class Peers:
         web = [DICOMWEB + p.name for p in self.config.dicomweb if p.send_results]
         return list(dict.fromkeys([*back, *named, *web]))
 
-    def send(self, name: str, files: Sequence[Path]) -> str:
+    def send(self, name: str, files: Sequence[Path]) -> Delivered:
         """Send a result set, and record in the audit trail that it left.
-
-        Returns
-        -------
-        str
-            What the destination got differently, in words.
 
         Raises
         ------
         DestinationUnavailable, DeliveryRefused
         """
         try:
-            told = self._deliver(name, files)
+            done = self._deliver(name, files)
         except LumbarError as error:
             self._record_sent(name, files, failure=str(error))
             raise
         self._record_sent(name, files)
-        return told
+        return done
 
-    def _deliver(self, name: str, files: Sequence[Path]) -> str:
+    def first_proof(self, name: str) -> Phase:
+        """Return what a proof of delivery begins with."""
+        may_ask = {d.name for d in self.config.destinations if d.proof == "auto"}
+        return "ask" if name in may_ask else "query"
+
+    def ask(
+        self,
+        keep: Keep,
+        name: str,
+        stored: Sequence[Stored],
+        transaction_uid: str,
+        is_told: Callable[[], bool],
+    ) -> None:
+        """Ask a destination for storage commitment, as `node.dicom.pledge.ask` does."""
+        pledge.ask(
+            [Reference(one.sop_class_uid, one.sop_instance_uid) for one in stored],
+            transaction_uid,
+            _find(name, self.config.destinations),
+            self.config.listen.ae_title,
+            keep,
+            is_told=is_told,
+            tls=self.config.tls,
+        )
+
+    def missing(self, name: str, study_uid: str, stored: Sequence[Stored]) -> Sequence[str]:
+        """Return which objects a destination does not name in its answers to queries.
+
+        Raises
+        ------
+        DestinationUnavailable, DeliveryRefused, Misconfigured
+        LookupError
+            When it is not configured.
+        """
+        if name.startswith(DICOMWEB):
+            found = dicomweb.instances_of(self.dicomweb(name), study_uid)
+        else:
+            found = readback.instances_of(
+                study_uid,
+                sorted({one.series_uid for one in stored}),
+                _find(name, self.config.destinations),
+                self.config.listen.ae_title,
+                self.config.tls,
+            )
+        return [one.sop_instance_uid for one in stored if one.sop_instance_uid not in found]
+
+    def _deliver(self, name: str, files: Sequence[Path]) -> Delivered:
         calling_ae = self.config.listen.ae_title
         try:
             if name.startswith(ORTHANC):
                 orthanc.push(self.orthanc(name), files, calling_ae)
-                return ""
+                return Delivered("", (), "query", "each object was looked up by REST")
             if name.startswith(DICOMWEB):
                 return deliver_web(files, self.dicomweb(name))
             destination = _find(name, self.config.destinations)
@@ -131,7 +175,10 @@ class Peers:
             raise DeliveryRefused(
                 f"destination {name!r} is no longer in the configuration"
             ) from error
-        return deliver(files, destination, calling_ae, self.config.tls)
+        done = deliver(files, destination, calling_ae, self.config.tls)
+        if destination.proof == "status":
+            return done._replace(proof="status", proof_note="as configured")
+        return done
 
     def _record_sent(self, name: str, files: Sequence[Path], failure: str = "") -> None:
         hosts = {d.name: d.host for d in self.config.destinations}

@@ -6,7 +6,7 @@ deliveries are the node's own memory and live only here.
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from node.storage.tables import (
     REOPENED,
     TRANSITIONS,
     conflicts,
+    deleted_results,
     deliveries,
     instances,
     released,
@@ -42,6 +43,9 @@ from node.storage.turns import Priority, next_turn
 log = structlog.get_logger()
 
 _AT_ONCE = 500  # values of one IN (...); SQLite takes 32,766
+
+#: What proves a delivery, best first (`node.exchange.proving`).
+PROOFS = ("commitment", "query", "status")
 
 Outcome = Literal["new", "duplicate", "conflict"]
 
@@ -108,7 +112,15 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class DeliveryRow:
-    """The results of one job on their way to one destination."""
+    """The results of one job on their way to one destination.
+
+    Attributes
+    ----------
+    proof : str
+        What proves that they are there: "commitment", "query" or "status"; empty: nothing yet.
+    proof_note : str
+        What stands in the way of a better proof, or of any; read by people.
+    """
 
     job_id: str
     study_uid: str
@@ -117,6 +129,8 @@ class DeliveryRow:
     attempts: int
     message: str
     updated_at: datetime
+    proof: str = ""
+    proof_note: str = ""
 
 
 class Index:
@@ -263,14 +277,18 @@ class Index:
             query = query.where(released.c.study_uid == study_uid)
         return frozenset(row[0] for row in self._read(query))
 
-    def delivered_before(self, when: datetime) -> tuple[str, ...]:
+    def delivered_before(self, when: datetime, proofs: Collection[str] = PROOFS) -> tuple[str, ...]:
         """Return the studies that need their files no longer, the oldest first.
 
-        They have ended, every result has been delivered, the last one before ``when``, as was
-        the last image received, and some of their files are still kept.
+        They have ended, the delivery of every result has been proven, the last one before
+        ``when``, as was the last image received, and some of their files are still kept.
+
+        Parameters
+        ----------
+        when : datetime
+        proofs : collection of str
+            What counts as proven.
         """
-        its = deliveries.c.job_id == studies.c.job_id
-        open_or_young = (deliveries.c.state != "delivered") | (deliveries.c.updated_at >= when)
         is_kept = and_(
             instances.c.study_uid == studies.c.study_uid,
             not_(exists().where(released.c.sha256 == instances.c.sha256)),
@@ -278,15 +296,43 @@ class Index:
         query = (
             select(studies.c.study_uid)
             .where(
-                studies.c.state.in_(("done", "rejected")),
-                studies.c.last_received < when,
-                exists().where(its),
-                not_(exists().where(its, open_or_young)),
+                *_is_proven(when, proofs),
                 exists().where(is_kept),
             )
             .order_by(studies.c.last_received)
         )
         return tuple(row[0] for row in self._read(query))
+
+    def results_due(self, when: datetime, proofs: Collection[str] = PROOFS) -> tuple[str, ...]:
+        """Return the jobs whose results need not be kept, those that were superseded too.
+
+        Every one of their deliveries has been proven before ``when``, as have those of their
+        study's present job, and their results have not been deleted yet.
+        """
+        query = (
+            select(deliveries.c.job_id)
+            .distinct()
+            .join(studies, studies.c.study_uid == deliveries.c.study_uid)
+            .where(
+                *_is_proven(when, proofs),
+                not_(_open_or_young(deliveries.c.job_id, when, proofs)),
+                not_(exists().where(deleted_results.c.job_id == deliveries.c.job_id)),
+            )
+            .order_by(deliveries.c.job_id)
+        )
+        return tuple(row[0] for row in self._read(query))
+
+    def note_results_deleted(self, job_id: str, when: datetime) -> None:
+        """Note that the results of a job are no longer kept."""
+        row = self._insert(deleted_results).values(job_id=job_id, deleted_at=when)
+        with self.together() as transaction:
+            transaction.execute(row.on_conflict_do_nothing())
+
+    def results_deleted(self, job_id: str) -> datetime | None:
+        """Return when the results of a job were deleted; None when they were not."""
+        query = select(deleted_results.c.deleted_at).where(deleted_results.c.job_id == job_id)
+        found = self._read(query)
+        return found[0][0] if found else None
 
     def rebuild(
         self, files: Iterable[StoredFile], read: Callable[[StoredFile], InstanceRow]
@@ -424,6 +470,9 @@ class Index:
         state: str,
         attempts: int,
         message: str = "",
+        *,
+        proof: str = "",
+        proof_note: str = "",
     ) -> None:
         """Note how far a delivery is; one row for each job and destination."""
         values = {
@@ -432,11 +481,27 @@ class Index:
             "attempts": attempts,
             "message": message,
             "updated_at": datetime.now(UTC),
+            "proof": proof,
+            "proof_note": proof_note,
         }
         key = {"job_id": job_id, "destination": destination}
         row = self._insert(deliveries).values(key | values)
         with self.together() as transaction:
             transaction.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
+
+    def set_proof(
+        self, job_id: str, destination: str, attempts: int, proof: str, note: str
+    ) -> None:
+        """Note what proves a delivery; nothing happens when it was sent again since."""
+        its = (
+            deliveries.c.job_id == job_id,
+            deliveries.c.destination == destination,
+            deliveries.c.attempts == attempts,
+            deliveries.c.state == "delivered",
+        )
+        values = {"proof": proof, "proof_note": note, "updated_at": datetime.now(UTC)}
+        with self.together() as transaction:
+            transaction.execute(update(deliveries).where(*its).values(values))
 
     def deliveries(self, study_uid: str) -> tuple[DeliveryRow, ...]:
         """Return a study's deliveries, the one that changed last first."""
@@ -477,6 +542,24 @@ class Index:
             return within.execute(query).all()
         with self._engine.connect() as connection:
             return connection.execute(query).all()
+
+
+def _open_or_young(job_id: Any, when: datetime, proofs: Collection[str]) -> Any:
+    """Return the condition that a job has a delivery which is not proven, or not long enough."""
+    one = deliveries.alias()
+    is_open = (one.c.state != "delivered") | one.c.proof.not_in(proofs)
+    return exists().where(one.c.job_id == job_id, is_open | (one.c.updated_at >= when))
+
+
+def _is_proven(when: datetime, proofs: Collection[str]) -> tuple[Any, ...]:
+    """Return the conditions for a study that has ended and whose results are where they belong."""
+    its = deliveries.alias()
+    return (
+        studies.c.state.in_(("done", "rejected")),
+        studies.c.last_received < when,
+        exists().where(its.c.job_id == studies.c.job_id),
+        not_(_open_or_young(studies.c.job_id, when, proofs)),
+    )
 
 
 def _study(row: Any) -> StudyRow:

@@ -55,6 +55,15 @@ class Results:
         folder = self.folder(job_id)
         return folder if folder.is_dir() else None
 
+    def drop(self, job_id: str) -> None:
+        """Delete all results of a job; again is no mistake, and ends what was cut off."""
+        folder = self.folder(job_id)
+        gone = folder.with_name(f"{folder.name}.gone")  # whole or absent, for whoever looks
+        shutil.rmtree(gone, ignore_errors=True)
+        if folder.exists():
+            folder.rename(gone)
+            shutil.rmtree(gone)
+
 
 class _Entry(NamedTuple):
     """One file of a result set."""
@@ -144,6 +153,17 @@ class SharedResults(Results):
             return None
         found = several(partial(self.file, job_id), listing.files)
         return self._cache.root / _copy(job_id, listing, "") if all(found) else None
+
+    def drop(self, job_id: str) -> None:
+        """Delete all results of a job: the listing first, then what it named."""
+        listing = self._listing(job_id)
+        self._store.delete([_listing_key(job_id)])
+        self._store.delete([found.key for found in self._store.objects(_key(job_id, ""))])
+        self._known.pop(job_id, None)
+        if listing is not None:
+            for name in listing.files:
+                self._cache.drop(_copy(job_id, listing, name))
+        super().drop(job_id)
 
     def _listing(self, job_id: str) -> _Listing | None:
         """Return what a job's results are; one that may still be replaced is asked for again."""

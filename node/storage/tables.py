@@ -28,8 +28,9 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "queued": frozenset({"receiving", "running", "rejected", "failed", "cancelled"}),
     "running": frozenset({"queued", "delivering", "done", "rejected", "failed", "cancelled"}),
     "delivering": frozenset({"queued", "running", "done", "rejected", "failed", "cancelled"}),
-    "done": frozenset({"receiving", "queued"}),
-    "rejected": frozenset({"receiving", "queued", "cancelled"}),
+    # A destination may turn out not to have what it took.
+    "done": frozenset({"receiving", "queued", "delivering", "failed"}),
+    "rejected": frozenset({"receiving", "queued", "delivering", "failed", "cancelled"}),
     "failed": frozenset({"receiving", "queued", "running", "delivering", "cancelled"}),
     "cancelled": frozenset({"receiving", "queued"}),
 }
@@ -137,6 +138,26 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("message", Text, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("proof", String(16), nullable=False, server_default=""),
+    Column("proof_note", Text, nullable=False, server_default=""),
+)
+
+#: Requests for storage commitment at destinations, and the reports that came.
+pledges = Table(
+    "pledges",
+    metadata,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("turn", Text, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("report", Text),
+)
+
+#: Jobs whose results were deleted (retention).
+deleted_results = Table(
+    "deleted_results",
+    metadata,
+    Column("job_id", String(255), primary_key=True),
+    Column("deleted_at", UtcDateTime, nullable=False),
 )
 
 #: A walk through an archive: what was asked for, and how far it came.

@@ -151,6 +151,7 @@ def _pages(parts: WebParts, *, has_viewer: bool) -> APIRouter:
             shown=view.study_view(parts.findings(study_uid), names),
             pages=names,
             deliveries=parts.deliveries(study_uid),
+            deleted=parts.results_deleted(study_uid),
             viewer=viewer_link(study_uid) if has_viewer else None,
             refresh_s=3 if row.state in MOVING_STATES else 0,
         )
@@ -193,7 +194,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.globals.update(notice=DISCLAIMER, version=__version__)
-    templates.filters.update(utc=view.utc, short=view.short_uid)
+    templates.filters.update(utc=view.utc, short=view.short_uid, proof=view.proof)
     return templates
 
 

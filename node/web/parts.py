@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,6 +65,9 @@ class WebParts(Protocol):
 
     def deliveries(self, study_uid: str) -> Sequence[DeliveryRow]:
         """Return the study's deliveries."""
+
+    def results_deleted(self, study_uid: str) -> datetime | None:
+        """Return when the study's results were deleted here; None when they were not."""
 
     def orthanc_trigger(self, peer: str, orthanc_id: str) -> None:
         """Take on a stable study of an Orthanc, durably, before returning.

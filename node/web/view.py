@@ -141,10 +141,28 @@ def study_json(study: StudyRow, deliveries: Sequence[DeliveryRow]) -> dict[str, 
                 "state": d.state,
                 "attempts": d.attempts,
                 "message": d.message,
+                "proof": d.proof,
+                "proof_note": d.proof_note,
             }
             for d in deliveries
         ],
     }
+
+
+#: What proves that results are at their destination (`node.exchange.proving`), in words.
+PROOFS = {
+    "commitment": "proven: it vouches for every object (storage commitment)",
+    "query": "proven: every object was found there (query)",
+    "status": "proven by the status of each object only",
+}
+
+
+def proof(delivery: DeliveryRow) -> str:
+    """Return what proves a delivery, and why nothing better does; empty before it is made."""
+    if delivery.state != "delivered":
+        return ""
+    words = PROOFS.get(delivery.proof, "not proven yet")
+    return f"{words}: {delivery.proof_note}" if delivery.proof_note else words
 
 
 def utc(moment: datetime) -> str:

@@ -129,8 +129,10 @@ def test_dcmtk_gets_what_it_accepts_and_the_node_says_what_it_left_out(
     """Best report first; captures always; the rest only where it is wanted; findings unharmed."""
     accepted, classes, told = DESTINATIONS[kind]
     with storescp(accepted, tmp_path) as destination:
-        assert deliver(results.files, destination, "NODE") == told
-        assert deliver(results.files, destination, "NODE") == told  # the same instances again
+        assert deliver(results.files, destination, "NODE").message == told
+        assert (
+            deliver(results.files, destination, "NODE").message == told
+        )  # the same instances again
     arrived = [pydicom.dcmread(path) for path in (tmp_path / "arrived").iterdir()]
 
     assert {a.SOPClassUID for a in arrived} == classes
@@ -182,7 +184,9 @@ def test_pynetdicom_that_accepts_first_and_then_refuses_gets_the_next_class(
     finally:
         ae.shutdown()
 
-    assert told == "report sent as Comprehensive SR, since Comprehensive 3D SR is not accepted"
+    assert (
+        told.message == "report sent as Comprehensive SR, since Comprehensive 3D SR is not accepted"
+    )
     assert arrived[-2:] == [ComprehensiveSRStorage, KeyObjectSelectionDocumentStorage]
     assert len(arrived) == len(results.files)
     assert len(associations) == 1
@@ -194,7 +198,7 @@ def test_orthanc_takes_everything_as_it_was_made(results: Case, orthanc: Orthanc
         name="pacs", host="127.0.0.1", port=orthanc.dicom_port, ae_title=orthanc.ae_title
     )
 
-    assert deliver(results.files, destination, "NODE") == ""
+    assert deliver(results.files, destination, "NODE").message == ""
     assert set(orthanc.files()) == {str(o.SOPInstanceUID) for o in results.built.objects}
     assert results.built.document is not None
     found = requests.post(

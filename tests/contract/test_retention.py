@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,13 +51,13 @@ def receive(archive: Archive, index: Index, number: int, study: str = STUDY) -> 
     return stored.path
 
 
-def deliver(index: Index, *states: str, study: str = STUDY) -> None:
+def deliver(index: Index, *states: str, study: str = STUDY, proof: str = "commitment") -> None:
     """Bring a study to its end, its results to a destination for each state."""
     index.set_state(study, "queued", job_id=f"{study}:job")
     for state in ("running", "delivering", "done"):
         index.set_state(study, state)
     for number, state in enumerate(states):
-        index.upsert_delivery(f"{study}:job", study, f"pacs{number}", state, 1)
+        index.upsert_delivery(f"{study}:job", study, f"pacs{number}", state, 1, proof=proof)
 
 
 def grow_old(path: Path) -> None:
@@ -64,10 +65,39 @@ def grow_old(path: Path) -> None:
     os.utime(path, (time.time() - 7200, time.time() - 7200))
 
 
-def sweep(archive: Archive, index: Index, *, hours: float, min_free_mb: int = 0) -> list[str]:
+class Dropped:
+    """What a retention has deleted of results, and how far back it remembers."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+        self.forgotten_before: datetime | None = None
+
+    def forget(self, when: datetime) -> None:
+        self.forgotten_before = when
+
+
+def retention(
+    archive: Archive,
+    index: Index,
+    *,
+    min_free_mb: int = 0,
+    rules: Rules | None = None,
+    dropped: Dropped | None = None,
+) -> Retention:
+    dropped = dropped or Dropped()
+    return Retention(
+        rules=rules or Rules(),
+        min_free_mb=min_free_mb,
+        archive=archive,
+        index=index,
+        drop_results=dropped.jobs.append,
+        forget=dropped.forget,
+    )
+
+
+def sweep(archive: Archive, index: Index, *, hours: float, **options: Any) -> list[str]:
     """Sweep at a time so many hours from now."""
-    rules = Retention(Rules(images_h=24.0), min_free_mb, archive, index)
-    return rules.sweep(NOW + timedelta(hours=hours))
+    return retention(archive, index, **options).sweep(NOW + timedelta(hours=hours))
 
 
 def test_images_go_a_day_after_the_last_delivery(archive: Archive, index: Index) -> None:
@@ -98,6 +128,79 @@ def test_nothing_undelivered_is_deleted(
     assert path.exists()
 
 
+@pytest.mark.parametrize(
+    ("proof", "status_is_proof", "goes"),
+    [
+        ("", True, False),
+        ("status", True, True),
+        ("status", False, False),
+        ("query", False, True),
+        ("commitment", False, True),
+    ],
+)
+def test_only_what_counts_as_proof_frees_images(
+    archive: Archive, index: Index, proof: str, status_is_proof: bool, goes: bool
+) -> None:
+    """A Success alone is enough unless the policy says otherwise; nothing at all never is."""
+    path = receive(archive, index, 1)
+    deliver(index, "delivered", proof=proof)
+    grow_old(path)
+
+    gone = sweep(
+        archive, index, hours=25, rules=Rules(status_is_proof=status_is_proof), min_free_mb=2**40
+    )
+    assert (gone == [STUDY], not path.exists()) == (goes, goes)
+
+
+def test_results_go_when_the_policy_says_so(archive: Archive, index: Index) -> None:
+    """Not before their days are over, once, and what was superseded goes with them."""
+    receive(archive, index, 1)
+    index.upsert_delivery(f"{STUDY}:old", STUDY, "pacs0", "delivered", 1, proof="query")
+    deliver(index, "delivered", "delivered")
+    dropped, rules = Dropped(), Rules(results_days=2)
+
+    sweep(archive, index, hours=47, rules=rules, dropped=dropped)
+    assert dropped.jobs == []
+    for _ in range(2):
+        sweep(archive, index, hours=49, rules=rules, dropped=dropped)
+        assert dropped.jobs == [f"{STUDY}:job", f"{STUDY}:old"]
+    assert index.results_deleted(f"{STUDY}:job") == NOW + timedelta(hours=49)
+    assert index.results_deleted("another") is None
+
+
+@pytest.mark.parametrize(
+    ("states", "proof", "days"),
+    [
+        (("delivered",), "query", 0),
+        (("delivered", "waiting"), "query", 1),
+        (("dead",), "", 1),
+        (("delivered",), "", 1),
+        ((), "", 1),
+    ],
+)
+def test_results_that_are_not_proven_to_be_elsewhere_stay(
+    archive: Archive, index: Index, states: tuple[str, ...], proof: str, days: int
+) -> None:
+    """However old they are; and by default all of them stay."""
+    receive(archive, index, 1)
+    deliver(index, *states, proof=proof)
+    dropped = Dropped()
+
+    sweep(archive, index, hours=10_000, rules=Rules(results_days=days), dropped=dropped)
+    assert dropped.jobs == []
+
+
+def test_an_undelivered_result_that_was_superseded_stays(archive: Archive, index: Index) -> None:
+    """What never reached anybody is deleted by nobody."""
+    receive(archive, index, 1)
+    index.upsert_delivery(f"{STUDY}:old", STUDY, "pacs0", "dead", 1)
+    deliver(index, "delivered")
+    dropped = Dropped()
+
+    sweep(archive, index, hours=10_000, rules=Rules(results_days=1), dropped=dropped)
+    assert dropped.jobs == [f"{STUDY}:job"]
+
+
 def test_a_full_disk_frees_finished_studies_first(archive: Archive, index: Index) -> None:
     """Near the watermark a finished study need not wait for its day."""
     waiting = uid("study", "waiting")
@@ -116,12 +219,12 @@ def test_a_file_in_use_waits_for_the_next_sweep(archive: Archive, index: Index) 
     deliver(index, "delivered")
     grow_old(path)
     receive(archive, index, 1)
-    rules = Retention(Rules(images_h=24.0), 0, archive, index)
+    keeper = retention(archive, index)
 
-    rules.sweep(NOW + timedelta(hours=25))
+    keeper.sweep(NOW + timedelta(hours=25))
     assert path.exists()
     grow_old(path)
-    rules.sweep(NOW + timedelta(hours=26))
+    keeper.sweep(NOW + timedelta(hours=26))
     assert not path.exists()
 
 

@@ -1,6 +1,7 @@
 """The web application as a browser and a program meet it."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def read_study() -> Parts:
         told=findings_json(differing),
         pages={"summary": PNG, "l1_l2": PNG},
         delivered=[
-            delivery(),
+            delivery(proof_note="each object was asked about"),
             delivery(destination="archive", state="waiting", attempts=3, message="does not answer"),
         ],
     )
@@ -66,8 +67,17 @@ def test_one_study_shows_the_whole_answer(read_study: Parts) -> None:
         "localizer", "ab" * 32, "CPUExecutionProvider", "delivered", "archive",
         "3 attempts: does not answer", f"/studies/{STUDY_UID}/pages/summary.png",
         "How they were chosen: 2 candidates", "81.5", "axial slices cover 132 mm",
+        "proven: it vouches for every object (storage commitment): each object was asked about",
     ):  # fmt: skip
         assert words in page, words
+
+
+def test_a_study_says_when_its_results_were_deleted() -> None:
+    """A page without findings is never taken for a study without any."""
+    page = browser(Parts(deleted=datetime(2026, 11, 20, 4, 0, tzinfo=UTC)))
+
+    text = page.get(f"/studies/{STUDY_UID}").text
+    assert "The results were deleted here on 2026-11-20 04:00 UTC" in text
 
 
 def test_every_page_says_what_it_is_not(read_study: Parts) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from node.config import Deliver
 from node.errors import DeliveryRefused, DestinationUnavailable
-from node.exchange.outbox import Outbox, Try, next_delay
+from node.exchange.outbox import Delivered, Outbox, Stored, Try, next_delay
 from node.storage.index import DeliveryRow, StudyRow
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from node.storage.index import Index
 
 RULES = Deliver(first_retry_s=5, last_retry_s=3600, give_up_after_s=7200)
+STORED = Stored("1.2.840.10008.5.1.4.1.1.88.34", "1.2.3.9", "1.2.3.8")
 FIRST = Try("study:1", "1.2.3", "pacs", 1, "2026-01-01T00:00:00+00:00")
 
 
@@ -58,10 +59,16 @@ class Ledger:
         self.rows: dict[str, DeliveryRow] = {}
         self.enqueued: list[tuple[str, float]] = []
         self.ended: list[tuple[str, tuple[str, ...]]] = []
+        self.to_prove: list[tuple[Try, list[Stored]]] = []
 
-    def upsert_delivery(self, job: str, uid: str, to: str, *rest: Any) -> None:
+    def upsert_delivery(self, job: str, uid: str, to: str, *rest: Any, **proof: str) -> None:
         state, attempts, message = rest
-        self.rows[to] = DeliveryRow(job, uid, to, state, attempts, message, datetime.now(UTC))
+        now = datetime.now(UTC)
+        self.rows[to] = DeliveryRow(job, uid, to, state, attempts, message, now, **proof)
+
+    def prove(self, this: Try, stored: Sequence[Stored], within: Any) -> None:
+        assert within == "one transaction"
+        self.to_prove.append((this, list(stored)))
 
     def deliveries(self, _uid: str) -> tuple[DeliveryRow, ...]:
         return tuple(self.rows.values())
@@ -84,14 +91,21 @@ class Ledger:
         self.ended.append((state, tuple(reasons)))
 
 
-def tried(error: Exception | None, rules: Deliver = RULES) -> Ledger:
+def tried(
+    error: Exception | None, rules: Deliver = RULES, *, proof: str = "", is_gone: bool = False
+) -> Ledger:
     """Run one try whose sending raises ``error``, and return what was noted."""
     ledger = Ledger()
 
-    def send(_destination: str, _files: Sequence[Path]) -> str:
+    def files_of(_job: str) -> list[Path]:
+        if is_gone:
+            raise FileNotFoundError
+        return [Path("sr.dcm")]
+
+    def send(_destination: str, _files: Sequence[Path]) -> Delivered:
         if error:
             raise error
-        return "report sent as Comprehensive SR"
+        return Delivered("report sent as Comprehensive SR", [STORED], proof)
 
     outbox = Outbox(
         rules=rules,
@@ -100,8 +114,9 @@ def tried(error: Exception | None, rules: Deliver = RULES) -> Ledger:
         note=ledger.note,
         ending_of=lambda _job: "done",
         destinations_of=lambda _source: ["pacs"],
-        files_of=lambda _job: [Path("sr.dcm")],
+        files_of=files_of,
         send=send,
+        prove=ledger.prove,
     )
     outbox.story(lambda _name, function, *arguments: function(*arguments), *FIRST)
     return ledger
@@ -115,6 +130,23 @@ def test_a_delivered_result_ends_the_study() -> None:
     assert seen.rows["pacs"].message == "report sent as Comprehensive SR"
     assert seen.ended == [("done", ("as found",))]
     assert not seen.enqueued
+    assert seen.to_prove == [(FIRST, [STORED])]
+
+
+def test_what_is_proven_on_arrival_is_not_asked_about() -> None:
+    """An Orthanc looks each object up at once; a proof by status is one that was configured."""
+    seen = tried(None, proof="query")
+
+    assert seen.rows["pacs"].proof == "query"
+    assert not seen.to_prove
+
+
+def test_results_that_were_deleted_are_not_sent() -> None:
+    """Whoever asks for them again reads why, and not that the PACS takes nothing."""
+    seen = tried(None, is_gone=True)
+
+    assert seen.rows["pacs"].state == "refused"
+    assert "no longer here" in seen.rows["pacs"].message
 
 
 def test_a_refusal_is_never_repeated() -> None:

@@ -94,6 +94,17 @@ def count_images(peer: DicomwebPeer, study_uid: str) -> dict[str, int | None]:
         return {uid: _value(s, "00201209") for s in found if (uid := _value(s, "0020000E"))}
 
 
+def instances_of(peer: DicomwebPeer, study_uid: str) -> frozenset[str]:
+    """Return the SOP Instance UIDs that a peer names of a study (QIDO-RS).
+
+    Raises
+    ------
+    DestinationUnavailable, DeliveryRefused, Misconfigured
+    """
+    with connected(peer) as service:
+        return service.instances(study_uid)
+
+
 def pull(
     peer: DicomwebPeer,
     study_uid: str,

@@ -9,6 +9,7 @@ Upper layer: PS3.8 sections 7 and 9; messages: PS3.7 sections 6.3, 7.5 and 9.3.
 
 import struct
 import traceback
+from collections.abc import Callable
 
 from node.config import Listen
 from node.dicom import statuses
@@ -127,7 +128,9 @@ class Association:
         }
         self._most = request.max_pdu
         wire.limit(settings.network_timeout_s)
-        wire.send(pdu.acceptance(request, answers, IMPLEMENTATION_UID, MAX_PDU))
+        wire.send(
+            pdu.acceptance(request, answers, IMPLEMENTATION_UID, MAX_PDU, (negotiation.PUSH_MODEL,))
+        )
         return True
 
     @staticmethod
@@ -216,7 +219,9 @@ class Association:
         elif request.field == command.C_ECHO:
             status = statuses.SUCCESS
         elif request.field == command.N_ACTION:
-            status = self._ask(request)
+            status = self._commit(request, self._committing.ask)
+        elif request.field == command.N_EVENT_REPORT:
+            status = self._commit(request, self._committing.reported)
         elif request.field == command.N_EVENT_REPORT | command.RESPONSE:
             self._committing.confirmed(request)
             return
@@ -227,13 +232,13 @@ class Association:
         fragment = command.answer(request, status)
         self._wire.send(pdu.data(self._context, _IS_COMMAND | _IS_LAST, fragment))
 
-    def _ask(self, request: Command) -> int:
-        """Take on a request for storage commitment, and return the status."""
+    def _commit(self, request: Command, take: Callable[[Command, bytes, int, str], int]) -> int:
+        """Take on a request for storage commitment, or a report of it; return the status."""
         sink, self._sink = self._sink, _Discard()
         sop_class, syntax = self._contexts[self._context]
         if sop_class != negotiation.PUSH_MODEL or not isinstance(sink, _Collect):
             return statuses.UNRECOGNISED_OPERATION
-        return self._committing.ask(request, bytes(sink.raw), self._context, syntax)
+        return take(request, bytes(sink.raw), self._context, syntax)
 
     def _report(self) -> None:
         """Send a report between two messages of a peer that seems to wait for it."""

@@ -21,6 +21,7 @@ import structlog
 from node.dicom.audit import Event, Note
 from node.dicom.commitment import Asked, Commitments, Holding, NoCommitments
 from node.dicom.intake import Register
+from node.dicom.pledge import Keep, Reported
 from node.dicom.scp.admission import Gate, Refusal
 from node.dicom.upper_layer import pdu
 from node.spine.instances import InstanceRow
@@ -88,6 +89,8 @@ class Books:
         Records, in the audit trail, an event and the SOP class it was about.
     commitments : commitment.Commitments, optional
         Who answers storage commitment; none: requests are refused.
+    keep : callable, optional
+        What keeps the reports of destinations; none: nobody has asked for any.
     """
 
     def __init__(
@@ -97,7 +100,10 @@ class Books:
         register: Register,
         note: Note = lambda *_: None,
         commitments: Commitments | None = None,
+        *,
+        keep: Keep = lambda _: False,
     ) -> None:
+        self._keep = keep
         self._commitments = commitments or NoCommitments()
         self._max_associations = max_associations
         self._gate = gate
@@ -239,6 +245,18 @@ class Books:
             if key in self._open:
                 self._open[key].asked.pop(transaction_uid, None)
         self._safely(self._commitments.told, self._peer(key).calling_ae, transaction_uid)
+
+    def reported(self, key: Key, report: Reported) -> bool | None:
+        """Keep a report of a destination; False: nobody asked for it, None: it failed."""
+        who = _who(self._peer(key))
+        try:
+            is_known = self._keep(report)
+        except Exception:
+            log.exception("a storage commitment report cannot be kept", **who)
+            return None
+        if not is_known:
+            log.warning("a storage commitment report that nobody asked for", **who)
+        return is_known
 
     def _look_up(self, sop_instance_uids: Sequence[str]) -> Mapping[str, Holding] | None:
         try:

@@ -8,7 +8,7 @@ quiet for a moment; `node.dicom.scp.books` hands what was not confirmed here to 
 from collections import deque
 from typing import NamedTuple
 
-from node.dicom import commitment, statuses
+from node.dicom import commitment, pledge, statuses
 from node.dicom.commitment import Asked
 from node.dicom.scp.line import Page
 from node.dicom.upper_layer import command, negotiation
@@ -75,6 +75,22 @@ class Committing:
             return statuses.PROCESSING_FAILURE
         self._unreported.append((asked, context, syntax))
         return statuses.SUCCESS
+
+    def reported(self, request: Command, raw: bytes, _context: int, syntax: str) -> int:
+        """Take an N-EVENT-REPORT request about what this node has asked for, durably.
+
+        The peer should have negotiated the role of the provider; many do not, and none is sent
+        away for that: a report counts by its transaction UID.
+        """
+        if request.text(command.SOP_INSTANCE) != commitment.INSTANCE:
+            return statuses.NO_SUCH_INSTANCE
+        try:
+            is_known = self._page.reported(pledge.report_of(raw, syntax))
+        except InvalidInstance:
+            return statuses.INVALID_ARGUMENT
+        if is_known is None:
+            return statuses.PROCESSING_FAILURE
+        return statuses.SUCCESS if is_known else statuses.INVALID_ARGUMENT
 
     def next_report(self) -> Report | None:
         """Look at the disk for the oldest request; None when the index cannot be asked."""

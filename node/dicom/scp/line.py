@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol, cast
 
 from node.dicom.commitment import Asked, Holding
+from node.dicom.pledge import Reported
 from node.dicom.scp.admission import Refusal
 from node.dicom.scp.books import Books, Peer
 from node.spine.instances import InstanceRow
@@ -68,6 +69,10 @@ class Page:
             "Mapping[str, Holding] | None",
             self._line.ask("holdings", self._number, sop_instance_uids),
         )
+
+    def reported(self, report: Reported) -> bool | None:
+        """Keep a report that a peer sends; False: nobody asked for it, None: it failed."""
+        return cast("bool | None", self._line.ask("reported", self._number, report))
 
     def told(self, transaction_uid: str) -> None:
         """Note that the peer knows the outcome of a request."""

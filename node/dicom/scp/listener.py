@@ -20,6 +20,7 @@ from node.config import Listen, Source, Tls
 from node.dicom.audit import Note
 from node.dicom.commitment import Commitments
 from node.dicom.intake import Archive, Custody, Index, Quarantine, Register
+from node.dicom.pledge import Keep
 from node.dicom.scp.acceptor import STOP_WAIT_S, Acceptor, context_of
 from node.dicom.scp.admission import Gate
 from node.dicom.scp.books import Books
@@ -51,6 +52,8 @@ class Listener:
         Records events in the audit trail; see `Books`.
     commitments : commitment.Commitments, optional
         Who answers storage commitment; see `Books`.
+    keep : callable, optional
+        What keeps reports of storage commitment; see `Books`.
     """
 
     def __init__(
@@ -64,13 +67,14 @@ class Listener:
         tls: Tls | None = None,
         note: Note = lambda *_: None,
         commitments: Commitments | None = None,
+        keep: Keep = lambda _: False,
     ) -> None:
         self._settings = settings
         self._tls = tls or Tls()
         self._custody = Custody(archive, settings.max_object_mb, quarantine)
         register = Register(archive, index, quarantine)
         gate = Gate(settings, sources)
-        self._books = Books(settings.max_associations, gate, register, note, commitments)
+        self._books = Books(settings.max_associations, gate, register, note, commitments, keep=keep)
         self._socket: socket.socket | None = None
         self._threads: list[threading.Thread] = []
         self._processes: dict[int, subprocess.Popen[bytes]] = {}

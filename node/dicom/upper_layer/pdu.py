@@ -5,8 +5,8 @@ contexts); a sender that opens an association for each image would wait for that
 """
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 ASSOCIATE_RQ, DATA, RELEASE_RQ, ABORT = 0x01, 0x04, 0x05, 0x07
 
@@ -70,6 +70,8 @@ class Request:
         The longest PDU (bytes after its header) that the peer takes; 0: any.
     titles : bytes
         Both AE titles and what is reserved after them, to be sent back as they are.
+    roles : mapping of SOP class to bytes
+        Role selections, SCU and SCP a byte each (PS3.7 D.3.3.4).
     """
 
     protocol_version: int
@@ -79,6 +81,7 @@ class Request:
     proposals: tuple[Proposal, ...]
     max_pdu: int
     titles: bytes
+    roles: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def parse_request(body: bytes) -> Request:
@@ -92,6 +95,7 @@ def parse_request(body: bytes) -> Request:
     if len(body) < _FIXED:
         raise ProtocolError("the association request is cut off")
     application, max_pdu = "", 0
+    roles: dict[str, bytes] = {}
     proposals: dict[int, Proposal] = {}
     for kind, value in _items(body[_FIXED:]):
         if kind == 0x10:
@@ -101,6 +105,7 @@ def parse_request(body: bytes) -> Request:
             proposals[proposal.context_id] = proposal
         elif kind == 0x50:
             max_pdu = _max_pdu(value)
+            roles = dict(_roles(value))
     return Request(
         protocol_version=int.from_bytes(body[:2], "big"),
         called_ae=_title(body[4:20]),
@@ -109,11 +114,16 @@ def parse_request(body: bytes) -> Request:
         proposals=tuple(proposals.values()),
         max_pdu=max_pdu,
         titles=body[4:_FIXED],
+        roles=roles,
     )
 
 
 def acceptance(
-    request: Request, answers: Mapping[int, tuple[int, str]], implementation: str, max_pdu: int
+    request: Request,
+    answers: Mapping[int, tuple[int, str]],
+    implementation: str,
+    max_pdu: int,
+    roles: Collection[str] = (),
 ) -> bytes:
     """Return an A-ASSOCIATE-AC (PS3.8 section 9.3.3).
 
@@ -126,6 +136,8 @@ def acceptance(
         Our implementation class UID (PS3.7 annex D.3.3.2).
     max_pdu : int
         The longest PDU that this side takes.
+    roles : collection of str
+        The SOP classes in which the peer may have the roles that it proposes.
     """
     contexts = b"".join(
         _wrap(0x21, struct.pack(">BxBx", context_id, result) + _wrap(0x40, syntax.encode("ascii")))
@@ -135,6 +147,7 @@ def acceptance(
         (
             _wrap(0x51, struct.pack(">I", max_pdu)),
             _wrap(0x52, implementation.encode("ascii")),
+            *(_role(name, request.roles[name]) for name in roles if name in request.roles),
             _wrap(0x55, VERSION_NAME),
         )
     )
@@ -200,6 +213,18 @@ def _max_pdu(value: bytes) -> int:
         if kind == 0x51 and len(number) == 4:
             return int.from_bytes(number, "big")
     return 0
+
+
+def _roles(value: bytes) -> Iterator[tuple[str, bytes]]:
+    for kind, role in _items(value):
+        if kind == 0x54:
+            if len(role) < 4 or len(role) != 4 + int.from_bytes(role[:2], "big"):
+                raise ProtocolError("a role selection is not well-formed")
+            yield _uid(role[2:-2]), role[-2:]
+
+
+def _role(sop_class: str, role: bytes) -> bytes:
+    return _wrap(0x54, struct.pack(">H", len(sop_class)) + sop_class.encode("ascii") + role)
 
 
 def _wrap(kind: int, value: bytes) -> bytes:
