@@ -16,7 +16,7 @@ from models.data import case_files, prepare_all, source_of
 from models.evaluate import Measured, Part, measure
 from models.export import export as export_one
 from models.export import split
-from models.page import STAGES, write_page
+from models.page import STAGES, write_page, write_real_page
 from models.phantom_set import write_set
 from models.refusal import measure_refusal, refuse_files
 from models.summary import summarise
@@ -141,6 +141,7 @@ def evaluate(
             study = real_cases.grade_study(real.parent / "real-study", artifacts)
             result["severity"]["real-study"] = study
         _write(out / "real.json", {**result, "judged": [asdict(j) for j in judged]})
+        write_real_page(out / "real.html", real, judged, result)
         shown = ("discs", "right", "flagged", "silent", "right_but_warned", "height_median_mm")
         _show({name: row for name, row in result.items() if name != "severity"}, shown)
         console.print(result["severity"])

@@ -98,26 +98,24 @@ def reliability(bins: Sequence[Bin], caption: str) -> Picture:
     return Picture(_svg(parts), caption)
 
 
-def marked(
-    image: Slice, marks: Sequence[tuple[float, float, str]], caption: str, tall: int = TALL
-) -> Picture:
-    """An image with crosses at native ``(column, row, colour)``."""
-    low, high = np.percentile(image.pixels[::2, ::2], (1, 99.5))
-    grey = np.clip((image.pixels - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
-    plane = image.plane
+def image(shown: Slice, marks: Sequence[tuple[float, float, str]], tall: int = TALL) -> str:
+    """Return an image with crosses at native ``(column, row, colour)``, as HTML."""
+    low, high = np.percentile(shown.pixels[::2, ::2], (1, 99.5))
+    grey = np.clip((shown.pixels - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    plane = shown.plane
     scale = tall / (plane.rows * plane.row_spacing)  # pixels of the drawing for a millimetre
     across, down = scale * plane.column_spacing, scale * plane.row_spacing
     size = (max(1, round(plane.columns * across)), tall)
-    shown = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")
-    pen = ImageDraw.Draw(shown)
+    picture = Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")
+    pen = ImageDraw.Draw(picture)
     for column, row, colour in marks:
         x, y = (column + 0.5) * across, (row + 0.5) * down
         pen.line((x - 6, y, x + 6, y), fill=colour)
         pen.line((x, y - 6, x, y + 6), fill=colour)
     buffer = BytesIO()
-    shown.save(buffer, "PNG")
+    picture.save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return Picture(f'<img src="data:image/png;base64,{data}" height="{tall}">', caption)
+    return f'<img src="data:image/png;base64,{data}" height="{tall}">'
 
 
 def _svg(parts: Sequence[str]) -> str:

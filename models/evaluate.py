@@ -51,7 +51,7 @@ class Record:
         On the labelled slice's grid, of ``spacing`` mm.
     image : str
         The labelled image.
-    found_slice, slice_confidence : stage 1
+    found_slice : stage 1
     found_point : stage 2, on the labelled slice
     graded : stage 3, probabilities at the labelled point
     reason : str or None
@@ -73,7 +73,6 @@ class Record:
     spacing: float = float("nan")
     image: str = ""
     found_slice: int | None = None
-    slice_confidence: float | None = None
     found_point: Pair | None = None
     graded: Triple | None = None
     reason: str | None = None
@@ -171,7 +170,6 @@ def _staged(
                 graded=_triple(graded[place]),
             )
             record.slice, record.found_slice = at[place], posterior[place].index
-            record.slice_confidence = posterior[place].confidence
             _located(record, marks[place], at[place], stack, points.get(place))
             yield place, record
 

@@ -10,10 +10,11 @@ from models import drawing, metrics
 from models.drawing import FOUND_COLOUR, TRUE_COLOUR, Picture, Section
 from models.evaluate import Record, only
 from models.reader import Study, read_study
+from models.real import Case, Judged, read_cases
 from models.summary import Table, place_name
 from models.tables import read_tables
 from node.inference.instance import places
-from node.spine.anatomy import GRADES, ROLE_OF, ConditionGroup
+from node.spine.anatomy import GRADES, ROLE_OF, ConditionGroup, Role
 
 STAGES = {
     "instance": "Stage 1: the slice",
@@ -109,7 +110,7 @@ def _worst(data: Path, records: Sequence[Record], group: ConditionGroup) -> Iter
     tables = read_tables(data)
     for record in [*far, *wrong[::-1][: WORST - len(far)]]:
         study = read_study(data, tables.studies[record.study])
-        yield from _pair(study, record, group)
+        yield _pair(study, record, group)
 
 
 def _wrongness(record: Record) -> float:
@@ -120,7 +121,7 @@ def _wrongness(record: Record) -> float:
     return abs(answer - record.grade) and abs(answer - record.grade) + max(record.probabilities)
 
 
-def _pair(study: Study, record: Record, group: ConditionGroup) -> Iterator[Picture]:
+def _pair(study: Study, record: Record, group: ConditionGroup) -> Picture:
     volume = study.volumes()[ROLE_OF[group]]
     by_name = {s.sop_instance_uid: s for s in volume.slices}
     side, level = places(group)[record.place]
@@ -133,9 +134,9 @@ def _pair(study: Study, record: Record, group: ConditionGroup) -> Iterator[Pictu
     marks = [(*label.plane.to_pixel(point), TRUE_COLOUR)]
     true_grade = "no grade" if record.grade is None else GRADES[record.grade].label
     name = f"study {record.study}, {place_name(record)}"
-    yield drawing.marked(label, marks, f"{name}: {true_grade}")
     answer = [(*record.final_point, FOUND_COLOUR)] if record.final_point else []
-    yield drawing.marked(found, answer, _answer(record))
+    pictures = drawing.image(label, marks) + drawing.image(found, answer)
+    return Picture(pictures, f"{name}: {true_grade}; answer: {_answer(record)}")
 
 
 def _answer(record: Record) -> str:
@@ -144,3 +145,43 @@ def _answer(record: Record) -> str:
     best = int(np.argmax(record.probabilities))
     sure = record.probabilities[best]
     return f"{GRADES[best].label} ({sure:.2f}), {record.off_mm or 0:.1f} mm off"
+
+
+def write_real_page(
+    path: Path, folder: Path, judged: Sequence[Judged], result: dict[str, Any]
+) -> None:
+    """Write a page of real cases, the worst first: discs by a person, points by the models."""
+    rows: dict[str, list[Judged]] = {}
+    for one in judged:
+        if one.set == "as it is":
+            rows.setdefault(one.case, []).append(one)
+    cases = sorted(read_cases(folder), key=lambda c: -_misnamed(rows[c.name]))
+    sets = [name for name in result if name != "severity"]
+    columns = tuple(result[sets[0]]) if sets else ()
+    table = [(name, *(str(result[name][c]) for c in columns)) for name in sets]
+    sections = [
+        Section("Discs whose names are certain", head=("", *columns), rows=table),
+        Section(
+            "Cases as they are",
+            "Green: the disc's centre by a person. Red: the canal's point of the models.",
+            pictures=[_case_picture(case, rows[case.name]) for case in cases],
+        ),
+    ]
+    drawing.write_page(path, "Evaluation on real cases", (), sections)
+
+
+def _misnamed(rows: Sequence[Judged]) -> int:
+    return sum((j.outcome != "right") + (j.outcome == "silent") for j in rows)
+
+
+def _case_picture(case: Case, rows: Sequence[Judged]) -> Picture:
+    slices = case.volumes[Role.SAGITTAL_T2].slices
+    middle = float(np.mean([at[0] for at in case.discs.values()]))
+    shown = min(slices, key=lambda s: abs(s.plane.centre[0] - middle))
+    marks = [(*shown.plane.to_pixel(at), TRUE_COLOUR) for at in case.discs.values()]
+    found = [np.array(j.point_mm) for j in rows if j.point_mm is not None]
+    marks += [(*shown.plane.to_pixel(at), FOUND_COLOUR) for at in found]
+    told = ", ".join(f"{j.level} {j.outcome} ({j.grade or 'no grade'})" for j in rows)
+    certain = "" if case.certain else ", names uncertain"
+    caption = f"{case.name} {case.weighting}{certain}: {told}"
+    return Picture(drawing.image(shown, marks, 2 * drawing.TALL), caption)

@@ -69,6 +69,8 @@ class Judged:
     grade : str or None
     severe, worse : float or None
         Probability of severe, and of moderate or severe.
+    point_mm : (x, y, z) or None
+        The canal's point of this level.
     height_mm : float or None
         Distance along the body axis from the point to the disc's centre.
     warned : bool
@@ -82,6 +84,7 @@ class Judged:
     grade: str | None
     severe: float | None
     worse: float | None
+    point_mm: tuple[float, float, float] | None
     height_mm: float | None
     warned: bool
 
@@ -163,6 +166,7 @@ def _judge(
             finding.grade.value if finding.grade else None,
             p[list(p)[2]] if p else None,
             sum(list(p.values())[1:]) if p else None,
+            at,
             abs(at[2] - float(disc[2])) if at else None,
             NAMING_WARNING in finding.warnings,
         )

@@ -4,6 +4,7 @@ The constant knows the geometry (slice order, sides) but no image. It is fitted 
 it is measured on, so it is the hardest constant to beat.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
@@ -32,7 +33,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     """Return all figures: stages and whole by condition, then the competition's score.
 
     ``instance``, ``coordinate``, ``severity`` and ``end_to_end`` hold a table for each condition;
-    ``competition`` holds one.
+    ``competition`` holds one. ``not_assessed`` counts the reasons for giving no grade.
     """
     studies = {r.study for r in records}
     result: dict[str, Any] = {"studies": len(studies), "findings": len(records)}
@@ -45,6 +46,8 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     for stage, measure in measured.items():
         result[stage] = {g.short: measure(only(records, g)) for g in ConditionGroup}
     result["competition"] = _competition(records)
+    reasons = Counter(r.reason.split(" (")[0] for r in records if r.reason)
+    result["not_assessed"] = dict(reasons.most_common())
     return result
 
 
@@ -145,9 +148,16 @@ def _graded(rows: Sequence[Record], answer: str) -> Table:
 
 
 def _end_to_end(records: Sequence[Record]) -> Table:
-    """Slices, points and grades are of what was assessed; ``assessed`` says how much that is."""
+    """Slices, points and grades are of what was assessed; ``assessed`` says how much that is.
+
+    ``warned`` is the share that was assessed with a warning.
+    """
     assessed = np.array([r.probabilities is not None for r in records], dtype=np.float64)
-    table = _beside(records, lambda i: {"assessed": float(assessed[i].mean())})
+    warned = assessed * np.array([r.warned for r in records])
+    table = _beside(
+        records,
+        lambda i: {"assessed": float(assessed[i].mean()), "warned": float(warned[i].mean())},
+    )
     on_slice = [r for r in records if r.final_slice is not None and r.slice is not None]
     off = np.array([_int(r.final_slice) - _int(r.slice) for r in on_slice], dtype=np.float64)
     table |= _beside(on_slice, lambda i: metrics.slices(off[i]))

@@ -13,7 +13,7 @@ FRAME = "1.2.840.99"
 def sagittal(
     count: int = 9, *, role: Role = Role.SAGITTAL_T2, frame: str = FRAME, black: bool = False
 ) -> Volume:
-    """A sagittal series of noise, 4.5 mm apart, handed over left to right."""
+    """A sagittal series of noise, 4.5 mm apart, handed over left to right; in T2 with a canal."""
     rng = np.random.default_rng(count)
     slices = []
     for k in reversed(range(count)):
@@ -27,6 +27,8 @@ def sagittal(
             columns=260,
         )
         pixels = np.zeros((280, 260)) if black else rng.uniform(0, 800, (280, 260))
+        if role is Role.SAGITTAL_T2 and not black:
+            pixels[:, 122:142] += 500
         slices.append(Slice(plane, pixels.astype(np.float32), f"1.2.3.{k + 1}"))
     return ordered(role, f"1.2.{role.value}".replace("_", ""), frame, slices)
 

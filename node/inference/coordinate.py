@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.inference.canonical import SAGITTAL, Stack
-from node.inference.chain import around, best_chain, naming_margin
+from node.inference.chain import around, best_chain, chain_score, naming_margin
 from node.inference.instance import Place
 from node.inference.runtime import Array, Models
 from node.spine.anatomy import LEVELS, ConditionGroup, Side
@@ -38,12 +38,16 @@ class Point:
     margin : float
         How much better this naming of the levels is than one shifted by a level, in nats a
         level; infinite where there is no naming to do (axial slices).
+    score : float
+        How much all the levels together look like a lumbar spine (`chain.chain_score`); infinite
+        where another series has found them, and in axial slices.
     """
 
     column: float
     row: float
     confidence: float
     margin: float = np.inf
+    score: float = np.inf
 
     def in_patient(self, plane: Plane) -> Vector:
         """Return the patient point (mm LPS) on a slice's grid plane."""
@@ -138,13 +142,15 @@ def _five_levels(
     cell_mm = STRIDE * SAGITTAL.spacing
     chain = best_chain(named, anywhere * len(LEVELS), cell_mm)
     margin = naming_margin(named, chain)
+    alone = not any(place in expected_rows for place in shares)
+    score = chain_score(named, anywhere * len(LEVELS), chain, cell_mm) if alone else np.inf
     found: dict[Place, Point] = {}
     for k, (level, cell) in enumerate(zip(LEVELS, chain, strict=True)):
         if cell is not None:
             point = _point(named[k] + anywhere, cell)
             # Which of the levels it is, is the margin's question; here: is it a level at all?
             sure = max(around(named[k], cell), len(LEVELS) * around(anywhere, cell))
-            found[side, level] = Point(point.column, point.row, min(1.0, sure), margin)
+            found[side, level] = Point(point.column, point.row, min(1.0, sure), margin, score)
     return found
 
 

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import structlog
 
+from node.inference import looks
 from node.inference.canonical import Stack, canonical, holds_signal
+from node.inference.choices import Choice, geometric_choices, network_choices
 from node.inference.coordinate import Point, find_points
-from node.inference.instance import Place, find_slices, places, slice_of_point
+from node.inference.instance import Place, places
 from node.inference.runtime import Models
 from node.inference.severity import Spot, grade
 from node.spine import safety
 from node.spine.anatomy import (
     ALL_FINDINGS,
     GRADES,
+    LEVELS,
     ROLE_OF,
     Condition,
     ConditionGroup,
@@ -24,7 +27,6 @@ from node.spine.anatomy import (
     Role,
 )
 from node.spine.findings import Finding, in_order
-from node.spine.geometry import Vector
 from node.spine.volume import Volume
 
 log = structlog.get_logger()
@@ -64,16 +66,6 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.milliseconds[name] = (time.perf_counter() - start) * 1000
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """The slice of one place: which, how sure, and what to tell the reader."""
-
-    index: int
-    confidence: float
-    weights: Vector
-    warnings: tuple[str, ...] = ()
 
 
 def find(volumes: Mapping[Role, Volume], store: Models) -> PipelineResult:
@@ -121,15 +113,15 @@ def _group(
             for side, level in places(group)
         }
     with clock.measure(f"instance_{group.short}"):
-        choices: Mapping[Place, _Choice | str] = _network_choices(stack, group, store)
+        choices: Mapping[Place, Choice | str] = network_choices(stack, group, store)
         if role is Role.AXIAL_T2 and Role.SAGITTAL_T2 in volumes:
             sagittal = volumes[Role.SAGITTAL_T2]
-            choices = _geometric_choices(volume, sagittal, so_far, choices)
+            choices = geometric_choices(volume, sagittal, so_far, choices)
     with clock.measure(f"coordinate_{group.short}"):
-        weights = {p: c.weights for p, c in choices.items() if isinstance(c, _Choice)}
+        weights = {p: c.weights for p, c in choices.items() if isinstance(c, Choice)}
         rows = _expected_rows(group, volumes, stack, so_far, choices)
         points = find_points(stack, group, weights, store, rows)
-    located = {
+    located: Mapping[Place, Finding] = {
         place: _locate(
             Finding(group.condition(place[0]), place[1], series_uid=volume.series_uid),
             choice,
@@ -139,6 +131,7 @@ def _group(
         )
         for place, choice in choices.items()
     }
+    located = _doubted(volume, stack, located, volumes, so_far)
     with clock.measure(f"severity_{group.short}"):
         graded = _grade(volume, group, choices, located, store)
     return {finding.key: finding for finding in graded.values()}
@@ -163,66 +156,12 @@ def _nameless(role: Role, so_far: Mapping[FindingKey, Finding]) -> str | None:
     return "no sagittal series shows the lumbar levels: the axial slices cannot be told apart"
 
 
-def _network_choices(
-    stack: Stack, group: ConditionGroup, store: Models
-) -> dict[Place, _Choice | str]:
-    """Stage 1's own choices; a place it believes absent gets a reason instead."""
-    choices: dict[Place, _Choice | str] = {}
-    for place, posterior in find_slices(stack, group, store).items():
-        if posterior.absent > 0.5:
-            choices[place] = "the level is not covered by the images"
-        else:
-            choices[place] = _Choice(posterior.index, posterior.confidence, posterior.weights)
-    return choices
-
-
-def _geometric_choices(
-    axial: Volume,
-    sagittal: Volume,
-    so_far: Mapping[FindingKey, Finding],
-    opinions: Mapping[Place, _Choice | str],
-) -> Mapping[Place, _Choice | str]:
-    """The axial slice through each sagittal level point; the network is the second opinion.
-
-    Where the series do not share a frame of reference, the network's choice stands, with a warning.
-    """
-    if axial.frame_of_reference_uid != sagittal.frame_of_reference_uid:
-        note = "axial and sagittal series do not share a frame of reference: level by image alone"
-        return {
-            place: replace(c, warnings=(*c.warnings, note)) if isinstance(c, _Choice) else c
-            for place, c in opinions.items()
-        }
-    choices: dict[Place, _Choice | str] = {}
-    for (side, level), opinion in opinions.items():
-        canal = so_far[Condition.SPINAL_CANAL_STENOSIS, level]
-        if canal.patient_mm is None:
-            choices[side, level] = f"{level.label} was not found in the sagittal series"
-            continue
-        choices[side, level] = _through(axial, canal, opinion)
-    return choices
-
-
-def _through(axial: Volume, canal: Finding, opinion: _Choice | str) -> _Choice | str:
-    hit = slice_of_point(axial, np.array(canal.patient_mm))
-    if hit is None:
-        return "no axial slice passes through the level"
-    index, distance = hit
-    warnings: tuple[str, ...] = ()
-    if isinstance(opinion, _Choice) and abs(opinion.index - index) > 2:
-        apart = abs(opinion.index - index)
-        warnings = (f"the axial images look like the level {apart} slices away",)
-    weights = np.zeros(len(axial.slices))
-    weights[index] = 1.0
-    nearness = float(np.exp(-0.5 * (distance / 4.0) ** 2))
-    return _Choice(index, nearness * canal.confidence.get("coordinate", 0.0), weights, warnings)
-
-
 def _expected_rows(
     group: ConditionGroup,
     volumes: Mapping[Role, Volume],
     stack: Stack,
     so_far: Mapping[FindingKey, Finding],
-    choices: Mapping[Place, _Choice | str],
+    choices: Mapping[Place, Choice | str],
 ) -> dict[Place, float]:
     """Where the canal's levels lie in the foraminal series, if both share a frame of reference."""
     roles = (Role.SAGITTAL_T2, ROLE_OF[group])
@@ -232,14 +171,14 @@ def _expected_rows(
     rows = {}
     for (side, level), choice in choices.items():
         canal = so_far[Condition.SPINAL_CANAL_STENOSIS, level].patient_mm
-        if canal is not None and isinstance(choice, _Choice):
+        if canal is not None and isinstance(choice, Choice):
             at = np.array(canal) + np.array([0.0, 0.0, FORAMEN_ABOVE_MM])
             rows[side, level] = stack.planes[choice.index].to_pixel(at)[1]
     return rows
 
 
 def _locate(
-    finding: Finding, choice: _Choice | str, point: Point | None, *, volume: Volume, stack: Stack
+    finding: Finding, choice: Choice | str, point: Point | None, *, volume: Volume, stack: Stack
 ) -> Finding:
     """A finding with its slice and point, not graded yet; or with the reason why there is none."""
     if isinstance(choice, str):
@@ -247,6 +186,11 @@ def _locate(
     if point is None:
         where = f"the {volume.role.label} series"
         return finding.not_assessed(f"{finding.level.label} was not found in {where}")
+    if point.score < safety.LEAST_CHAIN:
+        return finding.not_assessed(
+            f"what the {volume.role.label} images show does not look like a lumbar spine"
+            f" ({point.score:.1f}, needs {safety.LEAST_CHAIN:.1f})"
+        )
     at = volume.slices[choice.index]
     patient = point.in_patient(stack.planes[choice.index])
     column, row = at.plane.to_pixel(patient)
@@ -268,18 +212,43 @@ def _locate(
     )
 
 
+def _doubted(
+    volume: Volume,
+    stack: Stack,
+    located: Mapping[Place, Finding],
+    volumes: Mapping[Role, Volume],
+    so_far: Mapping[FindingKey, Finding],
+) -> Mapping[Place, Finding]:
+    """Withdraw what was located in sagittal images that are not what their header says."""
+    source = volumes.get(Role.SAGITTAL_T2)
+    if volume.role is Role.AXIAL_T2 or source is None:
+        return located
+    if source.frame_of_reference_uid != volume.frame_of_reference_uid:
+        return located
+    known = {**so_far, **{f.key: f for f in located.values()}}
+    canal = {
+        level: np.array(f.patient_mm)
+        for level in LEVELS
+        if (f := known[Condition.SPINAL_CANAL_STENOSIS, level]).patient_mm is not None
+    }
+    doubt = looks.doubt(volume.role, stack, canal)
+    if doubt is None:
+        return located
+    return {p: f if f.reason else f.not_assessed(doubt) for p, f in located.items()}
+
+
 def _grade(
     volume: Volume,
     group: ConditionGroup,
-    choices: Mapping[Place, _Choice | str],
+    choices: Mapping[Place, Choice | str],
     located: Mapping[Place, Finding],
     store: Models,
 ) -> dict[Place, Finding]:
-    """Stage 3 for every finding that has a point."""
+    """Stage 3 for every finding that has a point, and no reason against it."""
     spots = {
         place: Spot(choice.index, np.array(located[place].patient_mm), place[0])
         for place, choice in choices.items()
-        if isinstance(choice, _Choice) and located[place].patient_mm is not None
+        if isinstance(choice, Choice) and located[place].reason is None
     }
     graded = dict(located)
     answers = grade(volume, group, list(spots.values()), store)

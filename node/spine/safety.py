@@ -29,6 +29,10 @@ LEVEL_Z_MM, LEVEL_MM = 20.0, 45.0
 #: Below these a stage is not sure enough.
 LEAST_CONFIDENCE = {"instance": 0.25, "coordinate": 0.15}
 
+#: Nats; levels found with a lower score are not those of a lumbar spine
+#: (`node.inference.chain.chain_score` says what was measured).
+LEAST_CHAIN = -6.0
+
 #: Nats a level by which the chosen level names must beat names shifted by one.
 NAMING_MARGIN = 1.0
 NAMING_WARNING = (

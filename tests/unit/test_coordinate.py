@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.inference.canonical import AXIAL, SAGITTAL, View
-from node.inference.chain import best_chain, naming_margin
+from node.inference.chain import best_chain, chain_score, naming_margin
 from node.inference.coordinate import Point, find_points, to_grid
 from node.inference.instance import places
 from node.spine.anatomy import LEVELS, ConditionGroup, Level, Side
 from node.spine.geometry import Plane, grid
+from node.spine.safety import LEAST_CHAIN
 from tests.series import sagittal_stack
 
 ROWS = (15, 26, 37, 48, 58)
@@ -42,6 +43,17 @@ def test_chain_reads_five_clear_levels() -> None:
     chain = best_chain(named, named.sum(axis=0), 3.0)
     assert chain == [(r, 40) for r in ROWS]
     assert naming_margin(named, chain) > 3
+
+
+def test_score_tells_a_spine_from_scattered_peaks() -> None:
+    """Five clear levels score near zero; a lone peak does not, no level is no spine."""
+    named = np.stack([blob(r, 40) for r in ROWS])
+    spine = chain_score(named, named.sum(axis=0), [(r, 40) for r in ROWS], 3.0)
+    lone = np.stack([0.2 * blob(30, 40)] * 5)
+    chain = best_chain(lone, 0.2 * blob(30, 40), 3.0)
+    assert spine > -2
+    assert chain_score(lone, 0.2 * blob(30, 40), chain, 3.0) < LEAST_CHAIN
+    assert chain_score(named, named.sum(axis=0), [None] * 5, 3.0) == -np.inf
 
 
 def test_chain_repairs_a_level_whose_own_map_points_at_its_neighbour() -> None:

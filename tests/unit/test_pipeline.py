@@ -1,6 +1,7 @@
 """The pipeline's own decisions, with stand-ins for the networks."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from node.inference.pipeline import find
 from node.spine.anatomy import (
     ALL_FINDINGS,
     LEVELS,
+    ROLE_OF,
     Condition,
     ConditionGroup,
     Grade,
@@ -16,6 +18,7 @@ from node.spine.anatomy import (
     Role,
     Side,
 )
+from node.spine.findings import Finding
 from node.spine.volume import Volume
 from tests.series import axial, sagittal
 
@@ -132,6 +135,37 @@ def test_unusable_series_gets_a_reason_not_a_grade(volume: Volume, reason: str) 
     canal = [f for f in findings if f.condition is Condition.SPINAL_CANAL_STENOSIS]
     assert {f.reason for f in canal} == {reason}
     assert all(f.grade is None and f.probabilities is None for f in canal)
+
+
+def test_the_wrong_contrast_is_not_graded() -> None:
+    """A canal that is dark in T2 or bright in T1: found, told why, and not graded."""
+    bright = replace(sagittal(9), role=Role.SAGITTAL_T1)
+    dark = replace(sagittal(9, role=Role.SAGITTAL_T1), role=Role.SAGITTAL_T2)
+    for volumes, role in (
+        (study(sagittal_t1=bright), Role.SAGITTAL_T1),
+        (study(sagittal_t2=dark), Role.SAGITTAL_T2),
+    ):
+        findings = [f for f in find(volumes, Networks()).findings if _role(f) is role]
+        assert not any(f.is_assessed for f in findings)
+        assert all("do not look like" in str(f.reason) for f in findings)
+        assert all(f.patient_mm is not None for f in findings)
+
+
+def test_other_pictures_are_not_graded() -> None:
+    """Where the heatmaps are not those of a spine, nothing is graded, axial slices included."""
+
+    class Lost(Networks):
+        def _heat(self, group: str, count: int) -> np.ndarray:
+            return 0.1 * super()._heat(group, count)
+
+    findings = find(study(), Lost()).findings
+    assert not any(f.is_assessed for f in findings)
+    canal = [f.reason for f in findings if _role(f) is Role.SAGITTAL_T2]
+    assert any("does not look like a lumbar spine" in str(reason) for reason in canal)
+
+
+def _role(finding: Finding) -> Role:
+    return ROLE_OF[finding.condition.group]
 
 
 def test_axial_level_comes_from_geometry() -> None:
