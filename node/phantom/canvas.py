@@ -140,10 +140,14 @@ class Canvas:
         texture : array or float
             Multiplies the tissue's signal.
         """
+        box = _covered(cover)
+        cover = _cut(cover, box)
+        if isinstance(texture, np.ndarray):
+            texture = _cut(texture, box)
         for channel, signal in zip(self.channels, self.table[tissue], strict=True):
-            view = channel[region.at]
+            view = channel[region.at][box]
             view += cover * (signal * texture - view)
-        view = self.alpha[region.at]
+        view = self.alpha[region.at][box]
         view += cover * (1 - view)
 
     def capsule(
@@ -229,6 +233,26 @@ class Bone:
         for (region, _), away in zip(self._parts, rough, strict=True):
             texture = darker * (1 + np.float32(0.12) * self._grain.at(region))
             self._canvas.paint(region, self._canvas.soft(away + rim), Tissue.MARROW, texture)
+
+
+def _covered(cover: Array) -> tuple[slice, ...]:
+    """Return the smallest box that holds all that is covered: most regions are mostly empty."""
+    box: list[slice] = []
+    for axis in range(3):
+        if cover.shape[axis] == 1:  # the same along this axis
+            box.append(slice(None))
+            continue
+        inside = _cut(cover, (*box, *[slice(None)] * (3 - axis)))
+        found = np.flatnonzero((inside > 0).any(axis=tuple(k for k in range(3) if k != axis)))
+        box.append(slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, 0))
+    return tuple(box)
+
+
+def _cut(array: Array, box: tuple[slice, ...]) -> Array:
+    """Cut an array that broadcasts to a region down to a box of it."""
+    shape = (1,) * (3 - array.ndim) + array.shape
+    array = array.reshape(shape)
+    return array[tuple(c if n > 1 else slice(None) for c, n in zip(box, shape, strict=True))]
 
 
 def _point(a: NDArray[np.floating]) -> Point:

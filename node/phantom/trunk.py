@@ -145,6 +145,11 @@ class _Bundle:
     shift: int
     power: float = 2.6
 
+    def reach(self) -> tuple[float, float]:
+        """Return the least and the greatest distance (mm) from the midline, with room to spare."""
+        wide = max(self.width[1]) + 7
+        return min(self.centre[1]) - wide, max(self.centre[1]) + wide
+
 
 #: Erector spinae and multifidus.
 _PLAIN = (
@@ -185,15 +190,19 @@ def _back_muscles(canvas: Canvas, marks: Landmarks, patient: Patient, grains: Gr
     high = canvas.low[0] + canvas.steps[0] * canvas.shape[0]
     level = marks.level
     for sign, shift in ((1.0, 0), (-1.0, 37)):
-        region = canvas.region(
-            (low[0], float(marks.y.min()) + 4, -72.0 if sign < 0 else -12.0),
-            (high, float(marks.fascia.max()) + 3, 12.0 if sign < 0 else 72.0),
-        )
-        dx = sign * (region.u - marks.at(region, marks.x))
-        y = region.v - marks.at(region, marks.y)
-        room = marks.at(region, marks.fascia - marks.y)
-        under = y - room + 1.5 + dx**2 / np.float32(330.0)
         for bundle in _NATURAL if patient.looks.natural else _PLAIN:
+            inner, outer = bundle.reach()
+            sides = sign * inner + float(marks.x.min()), sign * outer + float(marks.x.max())
+            if sign < 0:
+                sides = sign * outer + float(marks.x.min()), sign * inner + float(marks.x.max())
+            region = canvas.region(
+                (low[0], float(marks.y.min()) + 4, max(sides[0], -72.0 if sign < 0 else -12.0)),
+                (high, float(marks.fascia.max()) + 3, min(sides[1], 12.0 if sign < 0 else 72.0)),
+            )
+            dx = sign * (region.u - marks.at(region, marks.x))
+            y = region.v - marks.at(region, marks.y)
+            room = marks.at(region, marks.fascia - marks.y)
+            under = y - room + 1.5 + dx**2 / np.float32(330.0)
             mid = 0.5 * (room + bundle.front)
             half = np.maximum(0.5 * (room - bundle.front) + 1.0, 3.0)
             wide = marks.at(region, np.interp(level, *bundle.width))
