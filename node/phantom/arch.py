@@ -43,6 +43,9 @@ def paint_arch(canvas: Canvas, patient: Patient, k: int, grains: tuple[Grain, Gr
             out = (ps, 9.5, sign * (hw + 0.8 * pw)), (ps - 1, 12.0, sign * 45.0)
             fused = body.name == "L5" and patient.anomalies.transition == "sacralised"
             arch.rod(out, (4.5 * scale, (8.0 if fused else 3.2) * scale))
+        elif patient.looks.natural:  # the head and the first stretch of a rib
+            head, away = (body.top + 2, -3.0, sign * (hw + pw)), (body.top + 12, 14.0, sign * 48.0)
+            arch.rod((head, away), (4.2 * scale, 3.6 * scale))
     arch.add(*_lamina(canvas, body, scale))
     arch.add(*_spinous(canvas, body, scale))
     arch.paint(1.1)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter1d
 
-from node.phantom.artefacts import shift_fat, spoil
+from node.phantom.artefacts import mottled, shift_fat, spoil
 from node.phantom.canvas import Canvas
 from node.phantom.contrast import Array, Tissue
 from node.phantom.curve import Curve, Vector
@@ -86,7 +86,7 @@ class Scanner:
     def scan(self, scan: Scan, channel: int, rng: np.random.Generator) -> list[Array]:
         """Return the images (rows, columns) float32 of a series, whole numbers 0 to 4095."""
         self._prepare(scan, channel)
-        raw = [self._slice(scan, plane) for plane in scan.planes]
+        raw = [mottled(self._slice(scan, plane), scan.artefacts, rng) for plane in scan.planes]
         peak = float(np.percentile(np.concatenate([r[::3, ::3].ravel() for r in raw]), 99.0))
         images = [
             _reconstruct((r / peak) ** scan.gamma, plane, scan, rng)
