@@ -210,8 +210,17 @@ class Worker:
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=patience_s)
         self._leases.release()
 
+    def look_after(self) -> None:
+        """Renew the own lease, and hand the jobs of dead workers back to the queues."""
+        self._leases.renew()
+        running = DBOS.list_workflows(status="PENDING", load_input=False)
+        dead = {w.executor_id for w in running if w.executor_id} - self._leases.living()
+        if dead:
+            log.warning("taking over the jobs of dead workers", workers=sorted(dead))
+            DBOS._recover_pending_workflows(sorted(dead))
+
     def _take_over(self) -> None:
-        """Renew the own lease, and hand the jobs of dead workers back to the queues.
+        """Look after the jobs of all workers again and again.
 
         Without its paid service DBOS recovers a worker's jobs only when a worker of the same name
         starts. Its recovery is one guarded update for each job: of two that try, one wins, and a
@@ -219,12 +228,7 @@ class Worker:
         """
         while True:
             try:
-                self._leases.renew()
-                running = DBOS.list_workflows(status="PENDING", load_input=False)
-                dead = {w.executor_id for w in running if w.executor_id} - self._leases.living()
-                if dead:
-                    log.warning("taking over the jobs of dead workers", workers=sorted(dead))
-                    DBOS._recover_pending_workflows(sorted(dead))
+                self.look_after()
             except Exception:
                 log.exception("the leases could not be looked at; it is tried again")
             if self._stopped.wait(self._lease_s / 5):

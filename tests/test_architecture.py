@@ -19,7 +19,7 @@ HOMES = {
     "highdicom": {"results"},
     "pynetdicom": {"dicom", "bench/plain.py"},
     "orthanc_api_client": {"dicom/orthanc"},
-    "sqlalchemy": {"storage", "jobs.py"},
+    "sqlalchemy": {"storage", "jobs.py", "bench/history.py"},
     "alembic": {"storage"},
     "fastapi": {"web"},
     "PIL": {"results", "web/dicomweb/rendered.py"},

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from node.bench import end_to_end, ingest, pipeline
+from node.bench import end_to_end, ingest, pipeline, queue
 from node.commands.shell import (
     AsJson,
     ConfigFile,
@@ -132,3 +132,31 @@ def end_to_end_command(
         return
     each = ", ".join(f"{one:.1f}" for one in found["seconds"])
     out.print(f"last image to report: {found['median_s']:.1f} s (median of {each})")
+
+
+@bench.command("queue")
+def queue_command(
+    rows: Annotated[list[int], typer.Option(min=1, help="Finished studies; repeatable")] = [  # noqa: B006
+        1_000,
+        10_000,
+        100_000,
+    ],
+    runs: Annotated[int, typer.Option(min=1, help="Every figure is a median of so many")] = 9,
+    database: Annotated[
+        str, typer.Option(help="SQLAlchemy URL of an empty database; default: SQLite")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Time what a node asks of its databases, as their history grows: it has to stay flat."""
+    start_logging(service=False)
+    with err.status("starting") as status:
+        found = queue.run(rows=sorted(rows), runs=runs, database=database, progress=status.update)
+    if as_json:
+        print_json(found)
+        return
+    table = Table(f"ms, {found['database']}", box=None)
+    for count in found["rows"]:
+        table.add_column(f"{count:,} studies", justify="right")
+    for what, figures in found["ms"].items():
+        table.add_row(what, *(f"{ms:.2f}" for ms in figures))
+    out.print(table)
