@@ -8,6 +8,8 @@ import numpy as np
 from tests.scale.run import Outcome, Sample
 
 PLANNED = 100_000
+#: So many tables are named.
+LARGEST = 6
 
 
 def markdown(outcome: Outcome) -> str:
@@ -39,9 +41,12 @@ def _growth(outcome: Outcome, samples: Sequence[Sample], ended: int) -> list[str
         ("seconds a study, all", f"{whole:.3f}", f"{whole * PLANNED / 86400:.1f} days"),
         ("studies a day", f"{86400 / whole:.0f}", ""),
     ]
-    for name, column in (("index", "index_bytes"), ("jobs", "jobs_bytes")):
-        each = _slope(samples, column)
-        rows.append((f"bytes a study, {name}", f"{each:.0f}", _size(each * PLANNED)))
+    each = _slope(samples, "database_bytes")
+    rows.append(("bytes a study, database", f"{each:.0f}", _size(each * PLANNED)))
+    rows += [
+        (f"of these {name}", f"{size / ended:.0f}", _size(size / ended * PLANNED))
+        for name, size in list(outcome.tables.items())[:LARGEST]
+    ]
     results = outcome.results_bytes / ended
     rows += [
         ("bytes a study, results", f"{results:.0f}", _size(results * PLANNED)),

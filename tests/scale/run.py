@@ -1,11 +1,13 @@
 """A back-fill of many small studies through a real node, measured while it runs."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,16 +52,15 @@ class Sample:
         Studies with an end.
     node_mb, walk_mb : float
         Resident memory (MiB) of the node's processes, and of the command's.
-    index_bytes, jobs_bytes : int
-        Of the databases' files.
+    database_bytes : int
+        Of the database's files: studies and jobs.
     """
 
     seconds: float
     ended: int
     node_mb: float
     walk_mb: float
-    index_bytes: int
-    jobs_bytes: int
+    database_bytes: int
 
 
 @dataclass
@@ -81,6 +82,8 @@ class Outcome:
         Since the last kill.
     images_bytes, results_bytes : int
         On the node's disk, at the end.
+    tables : dict
+        Bytes of each table of the database with its indexes, at the end.
     """
 
     studies: int
@@ -92,6 +95,7 @@ class Outcome:
     samples: list[Sample] = field(default_factory=list)
     images_bytes: int = 0
     results_bytes: int = 0
+    tables: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
@@ -150,6 +154,7 @@ class Scale:
         data = self.folder / "node" / "data"
         self.outcome.images_bytes = _bytes(data / "archive")
         self.outcome.results_bytes = _bytes(data / "results")
+        self.outcome.tables = _tables(data / "index.sqlite")
         self.outcome.reports = dict(self._pacs.reports)
         return self.outcome
 
@@ -197,10 +202,18 @@ class Scale:
                     usage.memory_mb(self._node.pid("serve")),
                     usage.memory_mb(pid),
                     sum(path.stat().st_size for path in data.glob("index.sqlite*")),
-                    sum(path.stat().st_size for path in data.glob("jobs.sqlite*")),
                 )
             )
 
 
 def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _tables(database: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(database)) as connection:
+        query = (
+            "SELECT m.tbl_name, SUM(s.pgsize) FROM dbstat s JOIN sqlite_master m "
+            "ON m.name = s.name GROUP BY m.tbl_name ORDER BY 2 DESC"
+        )
+        return dict(connection.execute(query).fetchall())
