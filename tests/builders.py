@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
@@ -97,7 +97,7 @@ def capture(study: str = "1") -> FileDataset:
     return image
 
 
-def part10(image: FileDataset) -> bytes:
+def part10(image: Dataset) -> bytes:
     """Return the bytes of a DICOM file."""
     buffer = BytesIO()
     image.save_as(buffer, enforce_file_format=True)

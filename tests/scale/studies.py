@@ -13,30 +13,35 @@ from tests import builders
 #: Every so manieth study is a phantom; the models run over all of them.
 PHANTOM_EVERY = 25
 _SLICES, _AXIAL_STEP, _SHRINK = 5, 4, 4
+#: The UIDs of a study begin with this and six digits of its own.
+_ROOT = "2.25.1"
+_PATTERN = f"{_ROOT}000000"
 
 
 def write_studies(folder: Path, count: int) -> None:
     """Write studies, a hundred to a folder, as an export of an archive may look."""
-    spine = list(_small_phantom(folder.parent / "phantom"))
+    spine = _files(_small_phantom(folder.parent / "phantom"))
+    plain = _files(builders.mr_study())
     for number in range(count):
         place = folder / f"{number // 100:04}"
         place.mkdir(parents=True, exist_ok=True)
-        is_phantom = number % PHANTOM_EVERY == 0
-        images = _renamed(spine, number) if is_phantom else builders.mr_study(f"scale {number}")
-        for image in images:
-            image.save_as(place / f"{image.SOPInstanceUID}", enforce_file_format=True)
+        own = f"{_ROOT}{number:06}".encode()  # as long as the pattern: nothing else moves
+        for image, part10 in enumerate(plain if number % PHANTOM_EVERY else spine):
+            path = place / f"{number:06}-{image}"
+            path.write_bytes(part10.replace(_PATTERN.encode(), own))
 
 
-def _renamed(images: list[Dataset], number: int) -> Iterator[Dataset]:
-    """Yield the same images under identities of their own."""
-    for image in images:
-        image.StudyInstanceUID = builders.uid("scale study", number)
-        image.SeriesInstanceUID = builders.uid("scale series", number, image.SeriesDescription)
-        image.SOPInstanceUID = builders.uid(
-            "scale", number, image.SeriesDescription, image.InstanceNumber
-        )
+def _files(images: Iterator[Dataset]) -> list[bytes]:
+    """Return the files of a study whose UIDs begin with the pattern."""
+    found, series = [], dict[str, int]()
+    for number, image in enumerate(images):
+        place = series.setdefault(str(image.SeriesInstanceUID), len(series))
+        image.StudyInstanceUID = _PATTERN
+        image.SeriesInstanceUID = f"{_PATTERN}.{place}"
+        image.SOPInstanceUID = f"{_PATTERN}.{place}.{number}"
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-        yield image
+        found.append(builders.part10(image))
+    return found
 
 
 def _small_phantom(folder: Path) -> Iterator[Dataset]:
