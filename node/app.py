@@ -154,6 +154,7 @@ class Node(Shown):
             index=self.index,
             drop_results=self.results.drop,
             forget=self.pledges.forget_before,
+            forget_jobs=self.desk.forget,
         )
         self.worklists = Worklists(
             worklists=config.worklist,

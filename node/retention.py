@@ -13,7 +13,7 @@ import structlog
 
 from node.config import Retention as Rules
 from node.storage.archive import Archive
-from node.storage.index import Index
+from node.storage.index import Index, batches
 
 log = structlog.get_logger()
 
@@ -40,6 +40,8 @@ class Retention:
         Deletes the results of a job, given by its id; again is no error.
     forget : callable
         Forgets what destinations were asked before a time and have not answered.
+    forget_jobs : callable
+        Deletes the jobs that ended before a time.
     """
 
     rules: Rules
@@ -48,6 +50,7 @@ class Retention:
     index: Index
     drop_results: Callable[[str], None]
     forget: Callable[[datetime], None]
+    forget_jobs: Callable[[datetime], object]
     _left: set[str] = field(default_factory=set)
     _is_caught_up: bool = False
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -68,11 +71,14 @@ class Retention:
         """Delete what is due at ``now`` (UTC); return the studies whose images are released."""
         self.forget(now - REMEMBERED)
         self._drop_results(now)
+        if self.rules.jobs_days:
+            self.forget_jobs(now - timedelta(days=self.rules.jobs_days))
         if not self.rules.images_h:
             return []
         proofs = self.rules.proofs
         due = now - timedelta(hours=self.rules.images_h)
-        gone = [self._release(study) for study in self.index.delivered_before(due, proofs)]
+        ended = (*self.index.walked(), *self.index.delivered_before(due, proofs))
+        gone = [self._release(study) for study in dict.fromkeys(ended)]
         self._delete()
         for study in self.index.delivered_before(now, proofs):
             if self.archive.free_mb() >= 2 * self.min_free_mb:
@@ -104,8 +110,8 @@ class Retention:
 
     def _catch_up(self) -> None:
         """Find what a crash left between noting and deleting."""
-        gone = self.index.released()
-        self._left |= {sha256 for sha256 in gone if self.archive.path(sha256).exists()}
+        for some in batches(file.sha256 for file in self.archive.iterate()):
+            self._left |= self.index.released_of(some)
         self._is_caught_up = True
 
     def _run(self) -> None:

@@ -114,7 +114,7 @@ class Runs:
 
     def again(self, study_uid: str, job_id: str) -> None:
         """Run a study once more after a failure that may pass."""
-        run = int(job_id.partition("~")[2] or 1) + 1
+        run = _run_of(job_id) + 1
         self.enqueue(study_uid, ["waiting: it is tried again"], run=run, delay_s=AGAIN_S)
 
     def requeue(self, study_uid: str) -> None:
@@ -128,8 +128,12 @@ class Runs:
         if reason := self.gone(study_uid):
             raise Misconfigured(reason)
         stem = job_id_of(study_uid, self.index.input_hash(study_uid))
-        runs = [j for j in self.desk.jobs(stem) if j.queue == "study"]
-        self.enqueue(study_uid, ["requeued by hand"], run=len(runs) + 1)
+        row = self.index.study(study_uid)
+        # Also where the jobs themselves are no longer kept.
+        last = row.job_id if row and row.job_id and row.job_id.startswith(stem) else ""
+        runs = [j.job_id for j in self.desk.jobs(stem) if j.queue == "study"]
+        run = max(map(_run_of, filter(None, [last, *runs])), default=0)
+        self.enqueue(study_uid, ["requeued by hand"], run=run + 1)
 
     def note(self, study_uid: str, job_id: str, state: str, reasons: Sequence[str]) -> None:
         """Put a job's state into the index, unless a newer job has taken the study over."""
@@ -155,3 +159,7 @@ class Runs:
             f"{len(gone)} images of study {study_uid} were deleted here after their results were "
             "delivered ([retention]): send the whole study again"
         )
+
+
+def _run_of(job_id: str) -> int:
+    return int(job_id.partition("~")[2] or 1)

@@ -1,4 +1,4 @@
-"""A node's past, made up: so many finished studies and their jobs, as rows of both databases."""
+"""A node's past, made up: so many finished studies and their jobs, as rows of the database."""
 
 from collections.abc import Mapping, Sequence
 

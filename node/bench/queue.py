@@ -34,7 +34,7 @@ def run(
     runs : int
         Every figure is a median of so many.
     database : str
-        SQLAlchemy URL of an empty database; empty: two SQLite files of our own.
+        SQLAlchemy URL of an empty database; empty: a SQLite file of our own.
     progress : callable
 
     Returns
@@ -43,11 +43,9 @@ def run(
         ``machine``, ``database``, ``rows``, and ``ms``: what is asked, to a figure for each length.
     """
     with TemporaryDirectory() as folder:
-        index_url, jobs_url = (
-            database or f"sqlite:///{folder}/{name}.sqlite" for name in ("index", "jobs")
-        )
-        index, desk = Index(index_url), Desk(jobs_url)
-        worker = Worker(jobs_url, (Queue("bench", _story, 1),))
+        url = database or f"sqlite:///{folder}/index.sqlite"
+        index, desk = Index(url), Desk(url)
+        worker = Worker(url, (Queue("bench", _story, 1),))
         worker.start()
         found: dict[str, list[float]] = {}
         try:
@@ -55,8 +53,8 @@ def run(
             there = 0
             for count in rows:
                 progress(f"{count} studies of history")
-                history.copy(index_url, history.INDEX, count - there, there)
-                history.copy(jobs_url, history.JOBS, count - there, there)
+                history.copy(url, history.INDEX, count - there, there)
+                history.copy(url, history.JOBS, count - there, there)
                 there = count
                 for what, ms in _measure(index, desk, worker, count, runs).items():
                     found.setdefault(what, []).append(ms)

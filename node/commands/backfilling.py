@@ -98,7 +98,7 @@ def _walk(node: Node, source: str, wanted: Wanted, at_once: int) -> Backfill:
         hand_in=node.watcher.settled,
         findings_of=node.findings,
         # Where the node begins to release finished studies before their time.
-        has_space=lambda: node.archive.free_mb() >= 2 * settings.listen.min_free_mb,
+        has_space=lambda: node.archive.free_mb() >= 2 * node.retention.min_free_mb,
         has_worker=lambda: bool(leases.living()),
     )
 

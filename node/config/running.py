@@ -38,6 +38,7 @@ class Retention(Section):
 
     images_h: Annotated[float, Field(ge=0)] = 24.0
     results_days: Annotated[float, Field(ge=0)] = 0.0
+    jobs_days: Annotated[float, Field(ge=0)] = 30.0
     status_is_proof: bool = True
 
     @property

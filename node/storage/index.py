@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, TypeVar
 
 import structlog
 from sqlalchemy import (
-    and_,
     case,
     delete,
     exists,
@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from node.config import BACKFILL
 from node.errors import Rejected
 from node.spine.instances import InstanceRow, StoredFile, input_hash
 from node.storage.engine import Transaction, engine_of
@@ -48,6 +49,7 @@ _AT_ONCE = 500  # values of one IN (...); SQLite takes 32,766
 PROOFS = ("commitment", "query", "status")
 
 Outcome = Literal["new", "duplicate", "conflict"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,7 @@ class Index:
                 .where(studies.c.study_uid == study[0].study_uid)
                 .values(
                     last_received=datetime.now(UTC),
+                    released_at=None,
                     state=case((waits, "receiving"), else_=studies.c.state),
                 )
             )
@@ -262,7 +265,10 @@ class Index:
             conflicts.c.study_uid == study_uid
         )
         now = datetime.now(UTC)
+        its = studies.c.study_uid == study_uid
         with self._writer.begin() as connection:
+            # First: an image that arrives now waits for this, and takes it back.
+            connection.execute(update(studies).where(its).values(released_at=now))
             found = connection.execute(kept.union(other)).all()
             values = [{"sha256": r[0], "study_uid": r[1], "released_at": now} for r in found]
             if values:
@@ -270,12 +276,29 @@ class Index:
                 connection.execute(row, values)
         return [value["sha256"] for value in values]
 
-    def released(self, study_uid: str | None = None) -> frozenset[str]:
-        """Return the content hashes of the files that are no longer kept, of one study or all."""
-        query = select(released.c.sha256)
-        if study_uid is not None:
-            query = query.where(released.c.study_uid == study_uid)
+    def released(self, study_uid: str) -> frozenset[str]:
+        """Return the content hashes of the files of a study that are no longer kept."""
+        query = select(released.c.sha256).where(released.c.study_uid == study_uid)
         return frozenset(row[0] for row in self._read(query))
+
+    def released_of(self, hashes: Sequence[str]) -> frozenset[str]:
+        """Return those of some content hashes, at most 500, whose files are no longer kept."""
+        query = select(released.c.sha256).where(released.c.sha256.in_(hashes))
+        return frozenset(row[0] for row in self._read(query))
+
+    def walked(self) -> tuple[str, ...]:
+        """Return the studies of a back-fill that have ended and whose files are still kept.
+
+        The archive that was walked through has them; no delivery of theirs is open or failed.
+        """
+        its = deliveries.c.job_id == studies.c.job_id
+        query = select(studies.c.study_uid).where(
+            studies.c.released_at.is_(None),
+            studies.c.state.in_(("done", "rejected")),
+            studies.c.source.startswith(f"{BACKFILL}:"),
+            not_(exists().where(its, deliveries.c.state != "delivered")),
+        )
+        return tuple(row[0] for row in self._read(query))
 
     def delivered_before(self, when: datetime, proofs: Collection[str] = PROOFS) -> tuple[str, ...]:
         """Return the studies that need their files no longer, the oldest first.
@@ -289,15 +312,11 @@ class Index:
         proofs : collection of str
             What counts as proven.
         """
-        is_kept = and_(
-            instances.c.study_uid == studies.c.study_uid,
-            not_(exists().where(released.c.sha256 == instances.c.sha256)),
-        )
         query = (
             select(studies.c.study_uid)
             .where(
                 *_is_proven(when, proofs),
-                exists().where(is_kept),
+                studies.c.released_at.is_(None),
             )
             .order_by(studies.c.last_received)
         )
@@ -349,15 +368,17 @@ class Index:
         read : callable
             Reads the row of a file; what it finds `Rejected` is reported and left out.
         """
-        known = self._known_files()
-        added = 0
-        for file in files:
-            if file.sha256 in known:
-                continue
-            try:
-                added += self.add_instance(read(file)) == "new"
-            except Rejected as error:
-                log.warning("a file of the archive is damaged", file=file.path, reason=str(error))
+        kept, added = self._kept_files(), 0
+        for some in batches(file for file in files if file.sha256 not in kept):
+            gone = self.released_of([file.sha256 for file in some])
+            for file in some:
+                if file.sha256 in gone:
+                    continue
+                try:
+                    added += self.add_instance(read(file)) == "new"
+                except Rejected as error:
+                    told = {"file": file.path, "reason": str(error)}
+                    log.warning("a file of the archive is damaged", **told)
         return added
 
     def instances(self, study_uid: str) -> tuple[InstanceRow, ...]:
@@ -527,14 +548,17 @@ class Index:
             set_={
                 "instances": old.instances + new.instances,
                 "last_received": case((later, new.last_received), else_=old.last_received),
+                "released_at": None,
                 "state": case((reopened, "receiving"), else_=old.state),
                 "reasons": case((reopened, more), else_=old.reasons),
             },
         )
 
-    def _known_files(self) -> frozenset[str]:
-        query = select(instances.c.sha256).union_all(select(conflicts.c.sha256))
-        return frozenset(row[0] for row in self._read(query))
+    def _kept_files(self) -> frozenset[str]:
+        """Return the content hashes of everything that was received and not released."""
+        here = instances.join(studies, studies.c.study_uid == instances.c.study_uid)
+        kept = select(instances.c.sha256).select_from(here).where(studies.c.released_at.is_(None))
+        return frozenset(row[0] for row in self._read(kept.union_all(select(conflicts.c.sha256))))
 
     def _read(self, query: Any) -> Sequence[Any]:
         within: Transaction | None = getattr(self._open, "transaction", None)
@@ -564,13 +588,20 @@ def _is_proven(when: datetime, proofs: Collection[str]) -> tuple[Any, ...]:
 
 def _study(row: Any) -> StudyRow:
     values = dict(row._mapping)
-    del values["turn"]
+    del values["turn"], values["released_at"]
     values["reasons"] = tuple(json.loads(values["reasons"]))
     if last := values["last_run"]:
         values["last_run"] = LastRun(
             tuple(last["started"]), last.get("used", ""), last.get("ended", "")
         )
     return StudyRow(**values)
+
+
+def batches(many: Iterable[T]) -> Iterator[list[T]]:
+    """Yield lists that are not too long for one question to a database."""
+    rest = iter(many)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some
 
 
 def _counted(rows: Sequence[InstanceRow]) -> dict[str, Any]:

@@ -124,6 +124,9 @@ studies = Table(
     Column("urgent", Boolean, nullable=False, server_default=false()),
     # While it is queued: its place, see `node.storage.turns`.
     Column("turn", Integer),
+    # Since when none of its files is kept here.
+    Column("released_at", UtcDateTime),
+    Index("ix_studies_released_at", "released_at", "state"),
     Index("ix_studies_turn", "state", "turn"),
     Index("ix_studies_source_turn", "state", "source", "turn"),
 )

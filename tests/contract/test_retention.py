@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from node.config import Retention as Rules
+from node.dicom.intake import read_row
 from node.retention import Retention
 from node.spine.instances import InstanceRow
 from node.storage.archive import Archive
@@ -33,7 +34,9 @@ def archive(tmp_path: Path) -> Archive:
     return Archive(tmp_path / "archive", 0)
 
 
-def receive(archive: Archive, index: Index, number: int, study: str = STUDY) -> Path:
+def receive(
+    archive: Archive, index: Index, number: int, study: str = STUDY, source: str = SOURCE
+) -> Path:
     """Store an instance and index it, as the listener does."""
     stored = archive.put(f"image {number} of {study}".encode())
     row = InstanceRow(
@@ -44,7 +47,7 @@ def receive(archive: Archive, index: Index, number: int, study: str = STUDY) -> 
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         sha256=stored.sha256,
         bytes=stored.bytes,
-        source=SOURCE,
+        source=source,
         received_at=stored.stored_at,
     )
     index.add_instance(row)
@@ -92,6 +95,7 @@ def retention(
         index=index,
         drop_results=dropped.jobs.append,
         forget=dropped.forget,
+        forget_jobs=lambda _: None,
     )
 
 
@@ -259,3 +263,54 @@ def test_a_finished_study_sent_again_stays_finished(archive: Archive, index: Ind
     grow_old(path)
     assert sweep(archive, index, hours=50) == [STUDY]
     assert not path.exists()
+
+
+def test_images_of_a_backfill_go_as_soon_as_nobody_needs_them(
+    archive: Archive, index: Index
+) -> None:
+    """The archive that was walked through has them; what is on its way or was refused stays."""
+    ended = {
+        "kept here": [],
+        "delivered": ["delivered"],
+        "waiting": ["delivered", "waiting"],
+        "refused": ["refused"],
+    }
+    for study, states in ended.items():
+        grow_old(receive(archive, index, 1, study, "backfill:orthanc:main"))
+        deliver(index, *states, study=study)
+    receive(archive, index, 1)
+    deliver(index)  # a live one, for which there is no destination
+
+    assert sorted(sweep(archive, index, hours=0)) == ["delivered", "kept here"]
+    assert sweep(archive, index, hours=0) == []
+    assert len(list(archive.iterate())) == 3
+
+
+def test_what_was_released_and_comes_again_is_released_again(
+    archive: Archive, index: Index
+) -> None:
+    """A study is looked at for release for as long as a file of it is here, and no longer."""
+    grow_old(receive(archive, index, 1, source="backfill:folder"))
+    deliver(index)
+    assert sweep(archive, index, hours=0) == [STUDY]
+
+    path = receive(archive, index, 2, source="backfill:folder")
+    grow_old(path)
+    deliver(index)
+
+    assert sweep(archive, index, hours=0) == [STUDY]
+    assert not path.exists()
+
+
+def test_a_start_does_not_take_a_released_file_for_a_new_one(
+    archive: Archive, index: Index
+) -> None:
+    """A file in use when its study was released stays released, and goes at a later sweep."""
+    path = receive(archive, index, 1, source="backfill:folder")
+    deliver(index)
+    assert sweep(archive, index, hours=0) == [STUDY]
+    assert path.exists()
+
+    assert index.rebuild(archive.iterate(), read_row) == 0
+
+    assert len(index.released(STUDY)) == 1

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,27 @@ def test_a_story_that_raises_is_an_error_and_the_next_runs(url: str, desk: Desk)
     assert bad is not None
     assert good is not None
     assert (bad.status, good.status) == ("ERROR", "SUCCESS")
+
+
+def test_old_jobs_that_went_well_are_forgotten(url: str, desk: Desk) -> None:
+    """What failed, waits or is young stays; a forgotten job can be handed in once more."""
+
+    def story(_step: Step, name: str) -> None:
+        if name == "bad":
+            raise ValueError(name)
+
+    names = ["good", "fine", "bad"]
+    for name in names:
+        desk.enqueue("study", name, name)
+    run(url, story, desk, *names)
+    desk.enqueue("study", "waiting", "waiting")
+
+    assert desk.forget(datetime.now(UTC) - timedelta(minutes=5)) == 0
+    assert desk.forget(datetime.now(UTC) + timedelta(minutes=5)) == 2
+
+    assert [name for name in [*names, "waiting"] if desk.job(name)] == ["bad", "waiting"]
+    desk.enqueue("study", "good", "good")
+    run(url, story, desk, "good", "waiting")
 
 
 def test_a_killed_worker_goes_on_behind_its_last_step(url: str, desk: Desk, tmp_path: Path) -> None:
