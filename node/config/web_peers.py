@@ -1,7 +1,7 @@
 """Settings of the peers that are spoken to over HTTP in the standard's own way: PS3.18."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -38,6 +38,7 @@ class DicomwebPeer(WebPeer):
     """An archive that speaks DICOMweb: studies are retrieved from it, results stored in it."""
 
     send_results: bool = False
+    proof: Literal["auto", "status"] = "auto"
 
 
 class WorklistPeer(WebPeer):

@@ -169,16 +169,15 @@ class Peers:
                 orthanc.push(self.orthanc(name), files, calling_ae)
                 return Delivered("", (), "query", "each object was looked up by REST")
             if name.startswith(DICOMWEB):
-                return deliver_web(files, self.dicomweb(name))
+                peer = self.dicomweb(name)
+                return _believed(deliver_web(files, peer), peer.proof)
             destination = _find(name, self.config.destinations)
         except LookupError as error:
             raise DeliveryRefused(
                 f"destination {name!r} is no longer in the configuration"
             ) from error
         done = deliver(files, destination, calling_ae, self.config.tls)
-        if destination.proof == "status":
-            return done._replace(proof="status", proof_note="as configured")
-        return done
+        return _believed(done, destination.proof)
 
     def _record_sent(self, name: str, files: Sequence[Path], failure: str = "") -> None:
         hosts = {d.name: d.host for d in self.config.destinations}
@@ -192,6 +191,13 @@ class Peers:
 def _walked(source: str) -> str:
     """Return the peer that a source names, also where it was walked through."""
     return source.removeprefix(f"{BACKFILL}:")
+
+
+def _believed(done: Delivered, proof: str) -> Delivered:
+    """Take the status for a proof where a destination's setting says so."""
+    if proof != "status":
+        return done
+    return done._replace(proof="status", proof_note="as configured")
 
 
 def _find(name: str, peers: Sequence[P]) -> P:

@@ -88,6 +88,7 @@ def test_a_study_of_an_archive_is_fetched_and_its_results_go_back_over_two_outag
         orthanc.start()
         node.start()
         node.wait_until(uid, "done", seconds=60)
+        wait_for(lambda: node.study(uid)["deliveries"][0]["proof"] == "query", seconds=30)
 
         classes = [dcmread(BytesIO(part10)).SOPClassUID for part10 in orthanc.files().values()]
         assert classes.count(REPORT) == 1

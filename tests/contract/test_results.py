@@ -122,3 +122,28 @@ def test_copies_are_there_while_the_store_is_not(s3: S3Server, tmp_path: Path) -
             other.keep(JOB)
     finally:
         s3.thaw()
+
+
+def test_results_that_are_deleted_are_gone_on_every_host(opened: Open) -> None:
+    """The rules for keeping results hold for copies too; twice is no mistake."""
+    writer, other = opened("a"), opened("b")
+    write(writer)
+    writer.keep(JOB)
+    assert other.whole(JOB)
+    for host in (other, writer, opened("c")):
+        host.drop(JOB)
+        assert list(host.names(JOB)) == []
+        assert host.whole(JOB) is None
+        assert host.file(JOB, "sr.dcm") is None
+
+
+def test_a_deletion_that_was_cut_off_is_ended(s3: S3Server, tmp_path: Path) -> None:
+    """Without their listing, files in the store are found by the next one."""
+    results = on(s3, tmp_path, "a")
+    write(results)
+    results.keep(JOB)
+    store = Store(s3.settings(f"results/{tmp_path.name}", timeout_s=1.0))
+    (listing,) = [o.key for o in store.objects("results/") if o.key.endswith("listing.json")]
+    store.delete([listing])
+    on(s3, tmp_path, "b").drop(JOB)
+    assert list(store.objects("results/")) == []

@@ -50,6 +50,21 @@ def test_every_step_goes_back_and_forward_again(engine: Engine) -> None:
     assert REVISIONS[-1] == REVISION
 
 
+def test_what_was_delivered_before_there_was_a_proof_counts_as_delivered(engine: Engine) -> None:
+    """After an upgrade old deliveries are proven by their status; what was on its way is not."""
+    migrate(engine, "0004")
+    row = (
+        "INSERT INTO deliveries VALUES (:job, 'pacs', '1.2', :state, 1, '', '2026-01-01 00:00:00')"
+    )
+    with engine.begin() as connection:
+        for state in ("delivered", "waiting"):
+            connection.execute(text(row), {"job": state, "state": state})
+    migrate(engine)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT job_id, proof FROM deliveries")).all()
+    assert sorted(map(tuple, found)) == [("delivered", "status"), ("waiting", "")]
+
+
 def test_a_newer_database_is_refused_and_left_alone(engine: Engine) -> None:
     """Old software never writes into tables it does not know."""
     migrate(engine)

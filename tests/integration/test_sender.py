@@ -159,6 +159,8 @@ def test_success_and_warnings_count_as_delivered(status: int) -> None:
         (0xA900, "0xA900, data set does not match SOP class"),
         (0xC000, "0xC000, cannot understand"),
         (0xC123, "0xC123, cannot understand"),
+        (0xA901, "0xA901, data set does not match SOP class"),
+        (0xCFFF, "0xCFFF, cannot understand"),
         (0x0122, "0x0122, SOP class not supported"),
         (0x0124, "0x0124, not authorised"),
         (0x0110, "0x0110, processing failure"),
@@ -170,7 +172,7 @@ def test_a_refusal_names_its_status(status: int, words: str) -> None:
         send([mr_image()], destination(port), "NODE")
 
 
-@pytest.mark.parametrize("status", [0xA700, 0xA701])
+@pytest.mark.parametrize("status", [0xA700, 0xA701, 0xA7FF])
 def test_out_of_resources_is_for_later(status: int) -> None:
     """A7xx stops at once: the same objects may be taken later."""
     asked = []
@@ -183,6 +185,15 @@ def test_out_of_resources_is_for_later(status: int) -> None:
         send([mr_image(number=n) for n in range(3)], destination(port), "NODE")
     assert asked == [1]
     wait_for(no_association_is_open, what="the association to end")
+
+
+def test_too_little_of_something_is_for_later() -> None:
+    """The general status of a resource limitation (PS3.7 C.4.2) means the same as A7xx."""
+    with (
+        peer(lambda _: 0x0213) as port,
+        pytest.raises(DestinationUnavailable, match="0x0213, resource limitation"),
+    ):
+        send([mr_image()], destination(port), "NODE")
 
 
 def test_a_dead_destination_is_unavailable() -> None:
