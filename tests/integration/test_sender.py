@@ -188,7 +188,7 @@ def test_out_of_resources_is_for_later(status: int) -> None:
 
 
 def test_too_little_of_something_is_for_later() -> None:
-    """The general status of a resource limitation (PS3.7 C.4.2) means the same as A7xx."""
+    """The general status of a resource limitation (PS3.7 annex C) means the same as A7xx."""
     with (
         peer(lambda _: 0x0213) as port,
         pytest.raises(DestinationUnavailable, match="0x0213, resource limitation"),
