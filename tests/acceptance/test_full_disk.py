@@ -89,13 +89,14 @@ def _listening_on(archive: Path, index: Path) -> Iterator[tuple[int, Index]]:
 def test_an_index_on_a_full_disk_catches_up(disk: Path, study: list[Path], tmp_path: Path) -> None:
     """Images are acknowledged once they are durable; rows that find no space are written later."""
     ballast = Ballast(disk)
+    name = uid("study", "disk")
     with _listening_on(tmp_path, disk) as (port, index):
+        assert index.study(name) is None  # a node at work has its connections open
         ballast.fill()
         assert _answers(storescu(port, study, "-v")) == (15, 0)
         time.sleep(1.5)
-        assert index.study(uid("study", "disk")) is None
+        assert index.study(name) is None
         ballast.release()
-        name = uid("study", "disk")
         wait_for(lambda: len(index.instances(name)) == 15, seconds=60, what="the rows")
 
 

@@ -1,16 +1,13 @@
-"""The listener's books: who is connected, what came, and the index rows, written in groups.
+"""The listener's books: who is connected, what came, and who waits for a storage commitment.
 
-The rows are derived from the archive (`node.storage.index`), so they follow the acknowledgement:
-an instance is durable before it is entered here, and its row is written together with those of
-its neighbours within `GROUP_S`. An association counts as open until its last row is written, so
-whoever asks never sees a study as silent while rows of it are on their way.
+An instance is durable before it is entered here; its index row follows (`rows`). An association
+counts as open until its last row is written, so whoever asks never sees a study as silent while
+rows of it are on their way.
 """
 
-import queue
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,15 +20,11 @@ from node.dicom.commitment import Asked, Commitments, Holding, NoCommitments
 from node.dicom.intake import Register
 from node.dicom.pledge import Keep, Reported
 from node.dicom.scp.admission import Gate, Refusal
+from node.dicom.scp.rows import Rows
 from node.dicom.upper_layer import pdu
 from node.spine.instances import InstanceRow
 
 log = structlog.get_logger()
-
-GROUP_S = 0.05
-_GROUP = 500  # rows of one transaction
-_WAITING = 10_000  # rows that may wait; then senders do
-_AGAIN_S = 1.0
 
 #: Names an association: the acceptor it came to, and a number there.
 Key = tuple[int, int]
@@ -61,17 +54,6 @@ class _Open:
     studies: set[str] = field(default_factory=set)
     urgent: set[str] = field(default_factory=set)  # those of them that are known to be
     asked: dict[str, Asked] = field(default_factory=dict)  # commitments, by transaction
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """A place in the queue: what is to be done once all rows before it are written."""
-
-    do: Callable[[], Any]
-    done: "Future[Any]" = field(default_factory=Future)
-
-    def reach(self) -> None:
-        self.done.set_result(self.do())
 
 
 class Books:
@@ -107,28 +89,20 @@ class Books:
         self._commitments = commitments or NoCommitments()
         self._max_associations = max_associations
         self._gate = gate
-        self._register = register
         self._note = note
         self._lock = threading.Lock()
         self._open: dict[Key, _Open] = {}
         self._counts: Counter[str] = Counter()
-        self._queue: queue.Queue[tuple[Key, InstanceRow] | _Mark | None] = queue.Queue(_WAITING)
-        self._writer: threading.Thread | None = None
-        self._is_ending = threading.Event()
+        self._rows = Rows(register, self._count)
+        self._urge = register.urge
 
     def start(self) -> None:
         """Begin to write rows."""
-        self._is_ending.clear()
-        self._writer = threading.Thread(target=self._write, name="index writer", daemon=True)
-        self._writer.start()
+        self._rows.start()
 
     def stop(self) -> None:
         """Write what has come, then end."""
-        if self._writer is not None:
-            self._is_ending.set()
-            self._queue.put(None)
-            self._writer.join()
-            self._writer = None
+        self._rows.stop()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -174,10 +148,9 @@ class Books:
             is_news = is_urgent and row.study_uid not in one.urgent
             if is_news:
                 one.urgent.add(row.study_uid)
-        self._queue.put((key, row))
+        self._rows.put(row)
         if is_news:
-            urge = partial(self._safely, self._register.urge, row.study_uid)
-            self._queue.put(_Mark(urge))
+            self._rows.behind(partial(self._safely, self._urge, row.study_uid))
         peer = one.peer
         self._note(
             Event("received", peer.calling_ae, peer.address, row.study_uid), row.sop_class_uid
@@ -185,11 +158,11 @@ class Books:
 
     def ignored(self, key: Key) -> None:  # noqa: ARG002 - the others need it
         """Count an instance that nobody keeps."""
-        self._count("ignored")
+        self._count(["ignored"])
 
     def refused(self, key: Key, count: str, reason: str, status: int) -> None:
         """Count and log an instance that was not taken."""
-        self._count(count)
+        self._count([count])
         peer = self._peer(key)
         log.warning("instance refused", reason=reason, status=f"0x{status:04X}", **_who(peer))
 
@@ -200,7 +173,6 @@ class Books:
     def closed(self, key: Key) -> "Future[None]":
         """Close an association; the future is done once all its rows are in the index."""
         self._gate.leave(key)
-        mark = _Mark(partial(self._forget, key))
         with self._lock:
             one = self._open.get(key)
             asked = list(one.asked.values()) if one else []
@@ -209,10 +181,11 @@ class Books:
             for request in asked:
                 self._safely(self._commitments.untold, one.peer.calling_ae, request)
         if one is not None and one.studies:
-            self._queue.put(mark)
-        else:
-            mark.reach()
-        return mark.done
+            return self._rows.behind(partial(self._forget, key))
+        self._forget(key)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
     def lost(self, acceptor: int) -> None:
         """Close the associations of an acceptor that has ended."""
@@ -235,9 +208,7 @@ class Books:
 
     def holdings(self, key: Key, sop_instance_uids: Sequence[str]) -> "Future[Any]":  # noqa: ARG002
         """Return where instances are, once every row that has come is written."""
-        mark = _Mark(partial(self._look_up, sop_instance_uids))
-        self._queue.put(mark)
-        return mark.done
+        return self._rows.behind(partial(self._look_up, sop_instance_uids))
 
     def told(self, key: Key, transaction_uid: str) -> None:
         """Note that the peer knows the outcome of a request."""
@@ -286,54 +257,9 @@ class Books:
         with self._lock:
             return self._open[key].peer if key in self._open else Peer("unknown")
 
-    def _count(self, what: str) -> None:
+    def _count(self, what: Iterable[str]) -> None:
         with self._lock:
-            self._counts[what] += 1
-
-    # -- the writer -------------------------------------------------------------------------------
-
-    def _write(self) -> None:
-        is_last = False
-        while not is_last:
-            rows, marks, is_last = self._gather()
-            if rows:
-                self._add(rows)
-            for mark in marks:
-                mark.reach()
-
-    def _gather(self) -> tuple[list[InstanceRow], list[_Mark], bool]:
-        """Wait for a row, and for its neighbours; who waits for a mark is not kept waiting."""
-        rows: list[InstanceRow] = []
-        marks: list[_Mark] = []
-        entry: Any = self._queue.get()
-        deadline = time.monotonic() + GROUP_S
-        while entry is not None:
-            if isinstance(entry, _Mark):
-                marks.append(entry)
-            else:
-                rows.append(entry[1])
-            patience = 0.0 if marks else deadline - time.monotonic()
-            if len(rows) >= _GROUP:
-                return rows, marks, False
-            try:
-                entry = self._queue.get(block=patience > 0, timeout=max(patience, 0.001))
-            except queue.Empty:
-                return rows, marks, False
-        return rows, marks, True
-
-    def _add(self, rows: list[InstanceRow]) -> None:
-        """Write rows, however long the database is away: the instances are safe meanwhile."""
-        while True:
-            try:
-                outcomes = self._register.enter(rows)
-            except Exception:
-                log.exception("the index cannot be written", rows=len(rows))
-                if self._is_ending.wait(_AGAIN_S):
-                    return  # the next start rebuilds them from the archive
-            else:
-                with self._lock:
-                    self._counts.update(outcomes)
-                return
+            self._counts.update(what)
 
 
 def _who(peer: Peer) -> dict[Literal["calling_ae", "address"], str]:
