@@ -111,7 +111,8 @@ class Identity:
             return ""
         if kind == "misleading":
             return str(rng.choice(_MISLEADING))
-        return _PLAIN[self.vendor]["stir" if scan.weighting.inversion else scan.role.value]
+        stir = scan.role is Role.SAGITTAL_T2 and scan.weighting.inversion is not None
+        return _PLAIN[self.vendor]["stir" if stir else scan.role.value]
 
     def _uid(self, *parts: object) -> str:
         o = self.options
@@ -209,16 +210,16 @@ def _series(ds: Dataset, identity: Identity, volume: Volume, scan: Scan, copy: i
 def _acquisition(ds: Dataset, identity: Identity, scan: Scan) -> None:
     """General Image and MR Image modules (PS3.3 C.8.3.1)."""
     weighting, vendor = scan.weighting, identity.vendor
-    stir = weighting.inversion is not None
+    inverted = weighting.inversion is not None
     ds.ImageType = list(_IMAGE_TYPE[vendor])
-    ds.ScanningSequence = ["SE", "IR"] if stir else "SE"
+    ds.ScanningSequence = ["SE", "IR"] if inverted else "SE"
     ds.SequenceVariant = ["SK", "SP", "OSP"] if vendor == "siemens" else "SK"
-    ds.ScanOptions = list(_SCAN_OPTIONS[vendor])
+    ds.ScanOptions = [*_SCAN_OPTIONS[vendor], *(["FS"] if weighting.suppression else [])]
     ds.MRAcquisitionType = "2D"
     if vendor == "siemens":
-        ds.SequenceName = "*tir2d1_15" if stir else "*tse2d1_15"
+        ds.SequenceName = "*tir2d1_15" if inverted else "*tse2d1_15"
     elif vendor == "ge":
-        ds.SequenceName = "fse" if not stir else "fseir"
+        ds.SequenceName = "fse" if not inverted else "fseir"
     ds.RepetitionTime = f"{weighting.repetition:g}"
     ds.EchoTime = f"{weighting.echo:g}"
     if weighting.inversion is not None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import Dataset
 
 from node.phantom import PhantomStudy, StudyOptions, make_study
 from node.phantom.acquisition import draw_wide_pose, draw_wide_scans
@@ -15,6 +16,7 @@ from node.phantom.artefacts import Artefacts, shift_fat, spoil
 from node.phantom.canal import Sac
 from node.phantom.contrast import Tissue, Weighting, randomised, signals
 from node.phantom.fields import COVERAGE, GROUPS, REVERSED_AXIAL, REVERSED_SAGITTAL, SECOND_AXIAL
+from node.phantom.headers import Identity, build_datasets
 from node.phantom.patient import Patient, foramen_centre, recess_offset
 from node.phantom.people import make_patient
 from node.phantom.planes import Pose
@@ -22,6 +24,7 @@ from node.phantom.population import WIDE, draw_looks
 from node.phantom.protocol import Scan
 from node.phantom.severity import MODERATE, SEVERE, draw
 from node.spine.anatomy import ALL_FINDINGS, LEVELS, Condition, Level, Role, Side
+from node.spine.volume import Slice, Volume
 
 COUNT = 300
 
@@ -227,6 +230,42 @@ def test_ghosts_and_cut_lines_lie_along_the_phase_axis() -> None:
     column = np.delete(image[:, 32], 32)
     assert column.max() > 0.05
     assert np.delete(image, 32, axis=1).max() < 1e-4
+
+
+def _headers(scans: tuple[Scan, ...], seed: int) -> list[Dataset]:
+    """The first header of every series, with nothing in the pictures."""
+    identity = Identity(seed, StudyOptions(variety="wide", descriptions="plain"))
+    firsts = []
+    for k, scan in enumerate(scans):
+        copy = sum(s.role is scan.role for s in scans[:k])
+        slices = [
+            Slice(
+                p,
+                np.zeros((p.rows, p.columns), np.float32),
+                identity.instance_uid(scan.role, copy, j),
+            )
+            for j, p in enumerate(scan.planes[:2])
+        ]
+        uids = identity.series_uid(scan.role, copy), identity.frame_uid(scan.role, copy)
+        volume = Volume(scan.role, *uids, tuple(slices))
+        firsts.append(build_datasets(identity, volume, scan, copy)[0])
+    return firsts
+
+
+def test_headers_say_how_each_series_was_scanned() -> None:
+    """A second axial is a series of its own; an inverted T1 is no STIR; fields and FS are said."""
+    for k, (_, scans) in enumerate(sessions()[:60]):
+        headers = _headers(scans, k)
+        assert len({ds.SeriesInstanceUID for ds in headers}) == len(scans)
+        assert len({ds.SeriesNumber for ds in headers}) == len(scans)
+        for ds, scan in zip(headers, scans, strict=True):
+            stir = scan.role is Role.SAGITTAL_T2 and scan.weighting.inversion is not None
+            words = ds.SeriesDescription.lower()
+            assert ("stir" in words or "tirm" in words) == stir
+            assert ("t1" in words) == (scan.role is Role.SAGITTAL_T1)
+            assert float(ds.MagneticFieldStrength) == scan.strength
+            assert ("FS" in ds.ScanOptions) == (scan.weighting.suppression > 0)
+            assert ds.InstanceNumber >= scan.first_number
 
 
 @cache
