@@ -8,7 +8,7 @@ import structlog
 
 from node.dicom import statuses
 from node.dicom.intake import IncomingFile, Intake
-from node.dicom.reading.limits import ClassMismatch, SyntaxNotSupported, announced
+from node.dicom.reading.limits import announced
 from node.dicom.upper_layer.negotiation import KEPT_CLASSES
 from node.errors import InvalidInstance, LumbarError, RetryLater
 from node.spine.instances import InstanceRow
@@ -137,15 +137,7 @@ class Arrival:
 
 
 def _failure(error: Exception) -> tuple[int, str]:
-    if isinstance(error, RetryLater):
-        return statuses.OUT_OF_RESOURCES, str(error)
-    if isinstance(error, OSError):
-        return statuses.OUT_OF_RESOURCES, f"the archive's disk does not work: {error.strerror}"
-    if isinstance(error, ClassMismatch):
-        return statuses.CLASS_MISMATCH, str(error)
-    if isinstance(error, SyntaxNotSupported):
-        return statuses.SYNTAX_NOT_SUPPORTED, str(error)
-    if isinstance(error, InvalidInstance):
-        return statuses.CANNOT_UNDERSTAND, str(error)
+    if isinstance(error, (RetryLater, OSError, InvalidInstance)):
+        return statuses.of_refusal(error)
     log.error("an instance could not be received", exc_info=error)
     return statuses.PROCESSING_FAILURE, "internal error: see the log of this node"

@@ -3,6 +3,9 @@
 Sources: PS3.4 Table B.2-1 (storage), PS3.7 Annex C (general).
 """
 
+from node.dicom.reading.limits import ClassMismatch, SyntaxNotSupported
+from node.errors import InvalidInstance, RetryLater
+
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.15: our own mistake, the log has the details
 NO_SUCH_INSTANCE = 0x0112  # PS3.7 C.5.8
@@ -42,6 +45,19 @@ _RANGES = (
     (0xB000, 0xBFFF, "stored with a warning"),
     (0xC000, 0xCFFF, "cannot understand"),
 )
+
+
+def of_refusal(error: RetryLater | OSError | InvalidInstance) -> tuple[int, str]:
+    """Return what the sender of an instance that is not taken is told, and why in words."""
+    if isinstance(error, OSError):
+        return OUT_OF_RESOURCES, f"the archive's disk does not work: {error.strerror}"
+    kinds = {
+        RetryLater: OUT_OF_RESOURCES,
+        ClassMismatch: CLASS_MISMATCH,
+        SyntaxNotSupported: SYNTAX_NOT_SUPPORTED,
+        InvalidInstance: CANNOT_UNDERSTAND,
+    }
+    return next(status for kind, status in kinds.items() if isinstance(error, kind)), str(error)
 
 
 def is_stored(status: int) -> bool:

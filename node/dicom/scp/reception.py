@@ -5,7 +5,6 @@ What it is answered and why is in the table of `node.dicom.statuses`.
 
 from node.dicom import statuses
 from node.dicom.intake import Custody, IncomingFile, part10_header
-from node.dicom.reading.limits import ClassMismatch
 from node.dicom.upper_layer.wire import Wire
 from node.errors import InvalidInstance, LumbarError, RetryLater, StoreUnavailable
 from node.spine.instances import InstanceRow
@@ -26,7 +25,7 @@ class Refused(Exception):  # noqa: N818 - what became of the instance
         What it counts as: refused, no_space or no_store.
     """
 
-    def __init__(self, status: int, count: str, reason: str) -> None:
+    def __init__(self, status: int, reason: str, count: str) -> None:
         super().__init__(reason)
         self.status = status
         self.count = count
@@ -92,16 +91,11 @@ class Reception:
             is_whole = self._file.size == self._first
             whole = self._view[: self._first] if is_whole else None
             return self._custody.keep(self._file, source, contents=whole)
-        except RetryLater as error:
-            count = "no_store" if isinstance(error, StoreUnavailable) else "no_space"
-            raise Refused(statuses.OUT_OF_RESOURCES, count, str(error)) from error
-        except OSError as error:
-            reason = f"the archive's disk does not work: {error.strerror}"
-            raise Refused(statuses.OUT_OF_RESOURCES, "no_space", reason) from error
-        except ClassMismatch as error:
-            raise Refused(statuses.CLASS_MISMATCH, "refused", str(error)) from error
         except InvalidInstance as error:
-            raise Refused(statuses.CANNOT_UNDERSTAND, "refused", str(error)) from error
+            raise Refused(*statuses.of_refusal(error), "refused") from error
+        except (RetryLater, OSError) as error:
+            count = "no_store" if isinstance(error, StoreUnavailable) else "no_space"
+            raise Refused(*statuses.of_refusal(error), count) from error
 
     def drop(self) -> None:
         """Delete what has come, unless it is in the archive."""

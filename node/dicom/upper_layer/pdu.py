@@ -21,7 +21,7 @@ ACCEPTED, NO_ABSTRACT_SYNTAX, NO_TRANSFER_SYNTAX = 0, 3, 4
 NO_APPLICATION, NO_PROTOCOL, NO_ROOM = (1, 1, 2), (1, 2, 2), (2, 3, 2)
 
 #: Sources and reasons of an abort (PS3.8 table 9-26): ours is always the service provider.
-UNSPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6
+UNSPECIFIED, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 2, 6
 
 _item = struct.Struct(">BxH")
 _FIXED = 68  # protocol version, two AE titles and what is reserved
