@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from node.errors import LumbarError
 from node.inference.runtime import ModelStore
 from node.phantom import make_study
 from node.storage.leases import clock_difference
+from node.storage.opening import unfinished_in
 from node.storage.store import Store
 from node.trust import exposure
 
@@ -40,6 +42,7 @@ def examine(config: Config) -> Iterator[Check]:
     yield _checked("data folder", partial(_data_folder, config))
     yield _checked("free space", partial(_free_space, config))
     if config.database_url:
+        yield _checked("earlier database", partial(_earlier, config))
         yield _checked("clock", partial(_clock, config))
     if config.storage.is_store:
         yield _checked("object store", partial(_store, config))
@@ -85,6 +88,20 @@ def _free_space(config: Config) -> str:
             "refused; free space or lower the watermark"
         )
     return f"{free} MB, images are refused below {config.listen.min_free_mb} MB"
+
+
+def _earlier(config: Config) -> str:
+    """Look for a node that had its database here before it moved to PostgreSQL."""
+    try:
+        unfinished = unfinished_in(config.data_dir)
+    except sqlite3.Error as error:
+        return f"not readable ({error}): nothing here uses it"
+    if unfinished:
+        raise OSError(
+            f"{unfinished} studies in {config.data_dir / 'index.sqlite'} are not finished, and "
+            "nobody works on them: start the node once more as it was, and let it finish"
+        )
+    return "nothing is left in it"
 
 
 def _clock(config: Config) -> str:

@@ -30,6 +30,12 @@ def backup_command(
             "row of it may lack its file here.",
             highlight=False,
         )
+    if settings.storage.url:
+        out.print(
+            f"Images and results are in {settings.storage.url} and are kept by its own means. Of "
+            "data_dir, audit trail and quarantine are copied.",
+            highlight=False,
+        )
     try:
         copy, files = back_up(settings.data_dir, folder, datetime.now(UTC))
     except (OSError, sqlite3.Error) as error:

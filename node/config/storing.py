@@ -1,20 +1,32 @@
 """Settings of where images and results are kept: here, in a shared folder, or in a store."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from node.config.fields import Seconds, Section
 
-_URL = r"^(file:///.*|s3://[a-z0-9][a-z0-9._-]+(/[\w./-]+)?)?$"
+
+def _place(text: str) -> str:
+    # Names of buckets: Amazon S3's rules, which other stores follow.
+    if text and not re.fullmatch(r"file:///.+|s3://[a-z0-9][a-z0-9.-]{2,62}(/[\w./-]+)?", text):
+        raise ValueError(f"{text!r} is not s3://BUCKET, s3://BUCKET/PREFIX or file:///FOLDER")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#]+/?", text):
+        raise ValueError(f"{text!r} is not https://HOST or https://HOST:PORT")
+    return text
 
 
 class Storage(Section):
     """Where received images and results are kept."""
 
-    url: Annotated[str, Field(pattern=_URL)] = ""
-    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s/?#]+/?)?$")] = ""
+    url: Annotated[str, AfterValidator(_place)] = ""
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = ""
     region: str = "us-east-1"
     credentials_file: Path | None = None
     ca_file: Path | None = None

@@ -11,8 +11,8 @@ from pathlib import Path
 #: A database, and what SQLite keeps beside one that is open.
 _DATABASE = ".sqlite"
 _COMPANIONS = (".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
-#: In the archive: files that are still being received.
-_INCOMING = "incoming"
+#: Files that are still being received, and copies of what an object store has.
+_LEFT_OUT = frozenset({"incoming", "cache"})
 _NAME, _UNFINISHED = "%Y%m%dT%H%M%SZ", ".unfinished"
 PATIENCE_S = 30.0
 
@@ -81,7 +81,9 @@ def _files(data_dir: Path, *, apart_from: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(data_dir):
         here = Path(root)
         folders[:] = [
-            f for f in folders if f != _INCOMING and (here / f).resolve() != apart_from.resolve()
+            f
+            for f in folders
+            if f not in _LEFT_OUT and (here / f).resolve() != apart_from.resolve()
         ]
         for name in names:
             if not name.endswith((_DATABASE, *_COMPANIONS)):

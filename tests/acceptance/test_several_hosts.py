@@ -13,8 +13,12 @@ import requests
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE
 
+from node.app import Node
+from node.config import Config
 from node.dicom.receiver import Receiver
 from node.phantom import PhantomStudy
+from node.storage.opening import unfinished_in
+from tests.builders import mr_image, part10
 from tests.node_process import NodeProcess, storescu
 from tests.postgres_server import PostgresServer
 from tests.s3_server import S3Server
@@ -23,6 +27,7 @@ from tests.waiting import wait_for
 SR_3D = "1.2.840.10008.5.1.4.1.1.88.34"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 QUIET_S = 2.0
+ALONE = str(mr_image("alone").StudyInstanceUID)
 
 
 class Site:
@@ -64,10 +69,20 @@ def site(tmp_path: Path, postgres: PostgresServer, s3: S3Server, pacs: Receiver)
     site.close()
 
 
+def alone(data: Path) -> None:
+    """Leave what a node leaves that had this folder to itself, and finished before the switch."""
+    node = Node(Config(data_dir=data))
+    node.intake.receive(part10(mr_image("alone")), "SCANNER")
+    node.index.set_state(ALONE, "cancelled")
+    node.stop()
+    assert unfinished_in(data) == 0
+
+
 def test_a_study_by_halves_over_two_listeners(
     site: Site, s3: S3Server, pacs: Receiver, phantom: PhantomStudy, tmp_path: Path
 ) -> None:
     """One result set, though a worker, a cache and the store go away meanwhile; pages elsewhere."""
+    alone(tmp_path / "left" / "data")
     left, right = site.host("left", "listen"), site.host("right", "listen")
     web = site.host("web", "web")
     images = phantom.datasets()
@@ -93,6 +108,7 @@ def test_a_study_by_halves_over_two_listeners(
 
     time.sleep(QUIET_S + 2)  # long enough to be taken for complete by a listener that knows less
     assert web.study(phantom.study_uid)["state"] == "receiving"
+    assert web.study(ALONE) == {}  # finished before the switch, it stays where it was
     held.release()
 
     first = site.host("first", "work")

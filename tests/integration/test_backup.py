@@ -38,6 +38,8 @@ def highest(path: Path) -> int:
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     (folder / "archive" / "incoming").mkdir(parents=True)
+    (folder / "cache").mkdir()
+    (folder / "cache" / "copy.dcm").write_bytes(b"what an object store has")
     (folder / "archive" / "image").write_bytes(b"image")
     (folder / "archive" / "gone").write_bytes(b"delivered long ago")
     (folder / "archive" / "incoming" / "half").write_bytes(b"im")

@@ -288,3 +288,19 @@ def test_a_source_that_is_asked_over_dicomweb_is_a_peer(tmp_path: Path) -> None:
     assert line == "dicomweb: sources ask 'archive', which is not here"
     peer = '[[dicomweb]]\nname = "archive"\nurl = "http://127.0.0.1:8042/dicom-web"\n'
     assert load(_toml(tmp_path, rule + peer)).sources[0].ask == "dicomweb:archive"
+
+
+def test_where_images_are_kept_is_one_of_three(tmp_path: Path) -> None:
+    """The data folder, a folder that every host sees, or an object store; a mistake is named."""
+    data, share = Path("/data"), Path("/mnt/share")
+    assert Config().storage.folder(data) == data
+    shared = load(_toml(tmp_path, '[storage]\nurl = "file:///mnt/share"')).storage
+    assert (shared.is_store, shared.folder(data)) == (False, share)
+    store = load(_toml(tmp_path, '[storage]\nurl = "s3://images/a/node/"')).storage
+    assert (store.is_store, store.bucket, store.prefix) == (True, "images", "a/node")
+    assert _mistakes(
+        tmp_path, '[storage]\nurl = "https://host/bucket"\nendpoint = "host:9000"'
+    ) == [
+        "storage.url: 'https://host/bucket' is not s3://BUCKET, s3://BUCKET/PREFIX or file:///FOLDER",
+        "storage.endpoint: 'host:9000' is not https://HOST or https://HOST:PORT",
+    ]

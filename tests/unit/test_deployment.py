@@ -40,6 +40,10 @@ EVERYTHING = {
     "web": {"ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls"}},
 }
 LITTLE = {"storage": {"existingClaim": "images"}}
+STORE = {
+    "s3": {"url": "s3://images/node", "endpoint": "https://s3.example", "secret": "keys"},
+    "listener": {"replicas": 2},
+}
 
 
 def is_setting(variable: str) -> bool:
@@ -159,7 +163,7 @@ def test_the_unit_verifies_and_is_confined(tmp_path: Path) -> None:
     assert security.returncode == 0, security.stdout[-300:]
 
 
-@pytest.mark.parametrize("values", [EVERYTHING, LITTLE], ids=["everything", "little"])
+@pytest.mark.parametrize("values", [EVERYTHING, LITTLE, STORE], ids=["all", "little", "store"])
 def test_helm_and_kubernetes_accept_the_chart(values: dict[str, Any]) -> None:
     """Helm's lint says nothing, and each object fits the strict schema of two versions."""
     told = [m for m in lint(CHART, values)["messages"] if "icon is recommended" not in m["error"]]
@@ -183,6 +187,28 @@ def test_the_chart_runs_commands_with_settings_that_exist() -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"]
         assert (container["name"] == "worker") == ("nvidia.com/gpu" in str(container["resources"]))
     assert names == {"listener", "worker", "web"}
+
+
+def test_the_chart_with_an_object_store_needs_no_shared_volume() -> None:
+    """Each pod has a folder of its own and the store's address; keys come from a secret only."""
+    assert "PersistentVolumeClaim" not in {o["kind"] for o in objects(STORE)}
+    for container in containers(STORE):
+        told = {one["name"]: one for one in container["env"]}
+        assert {name for name in told if name.startswith(PREFIX) and not is_setting(name)} == set()
+        assert told["LUMBAR_STORAGE__URL"]["value"] == "s3://images/node"
+        assert told["LUMBAR_STORAGE__CACHE_MB"]["value"] == str(10 << 10)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            assert told[name]["valueFrom"]["secretKeyRef"]["name"] == "keys"
+    for one in objects(STORE):
+        if one["kind"] == "Deployment":
+            volumes = {v["name"]: v for v in one["spec"]["template"]["spec"]["volumes"]}
+            assert volumes["data"]["emptyDir"] == {"sizeLimit": "12Gi"}
+
+
+def test_several_listeners_need_the_object_store() -> None:
+    """On one volume two would enter what the other has just stored."""
+    with pytest.raises(Exception, match=r"needs s3\.url"):
+        objects({"listener": {"replicas": 2}})
 
 
 def test_a_misspelt_value_of_the_chart_is_refused() -> None:

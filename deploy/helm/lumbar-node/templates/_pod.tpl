@@ -24,6 +24,9 @@ metadata:
     checksum/config: {{ .root.Values.config | sha256sum }}
 spec:
   automountServiceAccountToken: false
+  {{- with .root.Values.s3.serviceAccount }}
+  serviceAccountName: {{ . }}
+  {{- end }}
   enableServiceLinks: false
   securityContext:
     runAsNonRoot: true
@@ -50,6 +53,21 @@ spec:
           valueFrom: {secretKeyRef: {name: {{ .root.Values.secret }}, key: database-url}}
         - name: LUMBAR_WEB__TOKEN_FILE
           value: /run/secrets/lumbar-node/token
+        {{- with .root.Values.s3 }}
+        {{- if .url }}
+        - {name: LUMBAR_STORAGE__URL, value: {{ .url | quote }}}
+        - {name: LUMBAR_STORAGE__ENDPOINT, value: {{ .endpoint | quote }}}
+        - {name: LUMBAR_STORAGE__REGION, value: {{ .region | quote }}}
+        - name: LUMBAR_STORAGE__CACHE_MB
+          value: {{ mul 1024 (max 1 (sub (trimSuffix "Gi" .cacheSize | int) 2)) | quote }}
+        {{- if .secret }}
+        - name: AWS_ACCESS_KEY_ID
+          valueFrom: {secretKeyRef: {name: {{ .secret }}, key: access-key-id}}
+        - name: AWS_SECRET_ACCESS_KEY
+          valueFrom: {secretKeyRef: {name: {{ .secret }}, key: secret-access-key}}
+        {{- end }}
+        {{- end }}
+        {{- end }}
       {{- with .ports }}
       ports:
         {{- toYaml . | nindent 8 }}
@@ -80,8 +98,12 @@ spec:
         {{- end }}
   volumes:
     - name: data
+      {{- if .root.Values.s3.url }}
+      emptyDir: {sizeLimit: {{ .root.Values.s3.cacheSize }}}
+      {{- else }}
       persistentVolumeClaim:
         claimName: {{ .root.Values.storage.existingClaim | default .root.Release.Name }}
+      {{- end }}
     - name: tmp
       emptyDir: {sizeLimit: 1Gi}
     - name: config
