@@ -14,7 +14,7 @@ import structlog
 
 from node.config import Config, Deliver, Destination, source_of
 from node.dicom.commitment import Answer, Asked, Holding, Reference, answer
-from node.errors import DestinationUnavailable, LumbarError
+from node.errors import LumbarError, RetryLater
 from node.exchange.outbox import next_delay
 from node.jobs import Desk, Step
 from node.storage.index import Index
@@ -105,11 +105,10 @@ class Commitments:
         if peer is None:
             say.error("a storage commitment is not answered: commit_to is no longer configured")
             return None
-        outcome = answer(asked, self.holdings)
-        failed = len(outcome.report.get("FailedSOPSequence", []))
         try:
+            outcome = answer(asked, self.holdings)
             self._report(outcome, peer)
-        except DestinationUnavailable as error:
+        except RetryLater as error:  # the peer's, or of the object store that has the images
             age_s = (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
             delay_s = next_delay(attempt, age_s, self._rules)
             say.warning("storage commitment is not told yet", reason=str(error), next_s=delay_s)
@@ -117,6 +116,7 @@ class Commitments:
         except LumbarError as error:
             say.error("storage commitment cannot be told", reason=str(error))
             return None
+        failed = len(outcome.report.get("FailedSOPSequence", []))
         say.info("storage commitment told", instances=len(asked.references), failed=failed)
         return None
 

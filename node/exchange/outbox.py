@@ -186,7 +186,11 @@ class Outbox:
             state=outcome.state,
             message=outcome.message,
         )
-        step("note", self._end, this, outcome)
+        try:
+            step("note", self._end, this, outcome)
+        except RetryLater as error:  # of the object store, which knows how the study ends
+            waiting = Outcome("waiting", str(error), self.rules.first_retry_s)
+            step("again", self._end, this, waiting)
 
     def _try(self, this: Try) -> list[Any]:
         try:

@@ -42,7 +42,7 @@ class Site:
         process = NodeProcess(
             self._root / name,
             [("pacs", self._pacs.ae_title, self._pacs.port)],
-            extra=self._s3.toml(self._root.name, timeout_s=2.0),
+            extra=self._s3.toml(self._root.name, timeout_s=6.0),
             quiet_s=QUIET_S,
             incomplete_s=600,
             commands=(command,),
@@ -115,7 +115,7 @@ def test_a_study_by_halves_over_two_listeners(
     wait_for(lambda: web.study(phantom.study_uid)["state"] == "running", seconds=60)
     first.kill()
     site.host("second", "work")
-    told = web.wait_until(phantom.study_uid, "done", seconds=120)
+    told = web.wait_until(phantom.study_uid, "done", seconds=200)
     assert told["instances"] == len(images)
 
     objects = [pydicom.dcmread(path, force=True) for path in pacs.files()]

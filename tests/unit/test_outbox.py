@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from node.config import Deliver
-from node.errors import DeliveryRefused, DestinationUnavailable
+from node.errors import DeliveryRefused, DestinationUnavailable, StoreUnavailable
 from node.exchange.outbox import Delivered, Outbox, Stored, Try, next_delay
 from node.storage.index import DeliveryRow, StudyRow
 
@@ -92,7 +92,12 @@ class Ledger:
 
 
 def tried(
-    error: Exception | None, rules: Deliver = RULES, *, proof: str = "", is_gone: bool = False
+    error: Exception | None,
+    rules: Deliver = RULES,
+    *,
+    proof: str = "",
+    is_gone: bool = False,
+    is_away: bool = False,
 ) -> Ledger:
     """Run one try whose sending raises ``error``, and return what was noted."""
     ledger = Ledger()
@@ -107,12 +112,17 @@ def tried(
             raise error
         return Delivered("report sent as Comprehensive SR", [STORED], proof)
 
+    def ending_of(_job: str) -> str:
+        if is_away:
+            raise StoreUnavailable("the object store cannot read it: it does not answer")
+        return "done"
+
     outbox = Outbox(
         rules=rules,
         index=cast("Index", ledger),
         desk=cast("Desk", ledger),
         note=ledger.note,
-        ending_of=lambda _job: "done",
+        ending_of=ending_of,
         destinations_of=lambda _source: ["pacs"],
         files_of=files_of,
         send=send,
@@ -139,6 +149,18 @@ def test_what_is_proven_on_arrival_is_not_asked_about() -> None:
 
     assert seen.rows["pacs"].proof == "query"
     assert not seen.to_prove
+
+
+@pytest.mark.parametrize("trouble", ["sending", "ending"])
+def test_an_object_store_that_is_away_ends_no_study(trouble: str) -> None:
+    """Whether the results or how they end cannot be read: the delivery is tried again."""
+    error = StoreUnavailable("it does not answer") if trouble == "sending" else None
+    patient = RULES.model_copy(update={"give_up_after_s": 1e9})
+    seen = tried(error, patient, is_away=trouble == "ending")
+
+    assert seen.rows["pacs"].state == "waiting"
+    assert [job for job, _ in seen.enqueued] == ["study:1/deliver/pacs/2"]
+    assert not seen.ended
 
 
 def test_results_that_were_deleted_are_not_sent() -> None:
