@@ -18,6 +18,8 @@ from node.storage.index import Index, batches
 log = structlog.get_logger()
 
 SWEEP_S = 60.0
+#: What is kept for days is looked at so often: its past is long.
+SELDOM = timedelta(hours=1)
 #: A file that was stored or read within this time (s) is left for the next sweep.
 IDLE_S = 600.0
 #: Later than this a destination's report of storage commitment is one that nobody asked for.
@@ -53,6 +55,7 @@ class Retention:
     forget_jobs: Callable[[datetime], object]
     _left: set[str] = field(default_factory=set)
     _is_caught_up: bool = False
+    _cleared_at: datetime | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -70,9 +73,11 @@ class Retention:
     def sweep(self, now: datetime) -> list[str]:
         """Delete what is due at ``now`` (UTC); return the studies whose images are released."""
         self.forget(now - REMEMBERED)
-        self._drop_results(now)
-        if self.rules.jobs_days:
-            self.forget_jobs(now - timedelta(days=self.rules.jobs_days))
+        if self._cleared_at is None or now - self._cleared_at >= SELDOM:
+            self._cleared_at = now
+            self._drop_results(now)
+            if self.rules.jobs_days:
+                self.forget_jobs(now - timedelta(days=self.rules.jobs_days))
         if not self.rules.images_h:
             return []
         proofs = self.rules.proofs

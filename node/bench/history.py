@@ -11,6 +11,7 @@ INDEX = {
     "studies": ("study_uid", "job_id"),
     "instances": ("sop_instance_uid", "study_uid", "sha256"),
     "deliveries": ("job_id", "study_uid"),
+    "deleted_results": ("job_id",),
     "released": ("sha256", "study_uid"),
 }
 #: The same of the engine, whose jobs are named after their study.
@@ -18,6 +19,7 @@ _OF_A_JOB = "workflow_status", "workflow_input", "workflow_output", "operation_o
 JOBS = dict.fromkeys(_OF_A_JOB, ("workflow_uuid",))
 #: DBOS keeps its tables in a schema of this name where the database has schemas.
 SCHEMA = "dbos"
+_MOMENTS = {"last_received", "released_at", "updated_at", "deleted_at"}
 #: So many seconds ago.
 _PAST = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || {} || ' seconds')",
@@ -42,8 +44,9 @@ def copy(url: str, tables: Mapping[str, Sequence[str]], count: int, start: int) 
         for name, differing in tables.items():
             table = _table(connection, name, is_job=tables is JOBS)
             _copy(connection, table, differing, count, start)
-    with engine.begin() as connection:
-        connection.execute(text("ANALYZE"))
+    if engine.dialect.name == "postgresql":  # as its autovacuum does; SQLite does so only when told
+        with engine.begin() as connection:
+            connection.execute(text("ANALYZE"))
     engine.dispose()
 
 
@@ -60,8 +63,8 @@ def _copy(
     number = f"({start} + n.i)"
     cells = {key: f't."{key}"' for key in keys}
     cells |= dict.fromkeys(differing, f"'history-' || CAST({number} AS VARCHAR)")
-    if "last_received" in cells:
-        cells["last_received"] = _PAST[connection.dialect.name].format(number)
+    past = _PAST[connection.dialect.name].format(number)
+    cells |= dict.fromkeys(_MOMENTS & cells.keys(), past)
     names = ", ".join(f'"{key}"' for key in cells)
     statement = (
         f"INSERT INTO {table.fullname} ({names}) "  # noqa: S608 - names of our own tables

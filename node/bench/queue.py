@@ -19,6 +19,7 @@ from node.storage.index import Index
 JOBS = 20
 UID = "1.2.3"
 PATIENCE_S = 120.0
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 IDLE_S = 4.0
 
 
@@ -79,7 +80,8 @@ def _first(index: Index, desk: Desk) -> None:
     index.add_instance(row)
     for state in ("queued", "running", "delivering", "done"):
         index.set_state(UID, state, ["because"], job_id=UID)
-    index.upsert_delivery(UID, UID, "pacs", "delivered", 1)
+    index.upsert_delivery(UID, UID, "pacs", "delivered", 1, proof="commitment")
+    index.note_results_deleted(UID, now)
     index.release(UID)
     desk.enqueue("bench", UID, UID, UID, ["0" * 64] * 100)
     _wait(desk, UID)
@@ -95,7 +97,10 @@ def _measure(index: Index, desk: Desk, worker: Worker, count: int, runs: int) ->
         "images of a study": lambda: index.instances(some),
         "released images of a study": lambda: index.released(some),
         "deliveries of a study": lambda: index.deliveries(some),
-        "retention: studies to release": lambda: index.delivered_before(now),
+        "retention: images to release": lambda: index.delivered_before(now),
+        "retention: images of a back-fill": index.walked,
+        "retention: results to delete": lambda: index.results_due(now),
+        "retention: jobs to forget": lambda: desk.forget(LONG_AGO),
         "one job": lambda: desk.job(some),
         "jobs of a study": lambda: desk.jobs(some + ":"),
         "lease, and jobs of dead workers": worker.look_after,

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from node.errors import Misconfigured
 
 #: What `node.storage.tables` describes; the last file of ``migrations/versions``.
-REVISION = "0006"
+REVISION = "0007"
 #: Of PostgreSQL's advisory locks: any number that no other software uses.
 _LOCK = 0x6C756D62
 

@@ -126,7 +126,8 @@ studies = Table(
     Column("turn", Integer),
     # Since when none of its files is kept here.
     Column("released_at", UtcDateTime),
-    Index("ix_studies_released_at", "released_at", "state"),
+    Index("ix_studies_released_at", "released_at", "state", "last_received"),
+    Index("ix_studies_state", "state", "last_received"),
     Index("ix_studies_turn", "state", "turn"),
     Index("ix_studies_source_turn", "state", "source", "turn"),
 )
