@@ -55,7 +55,7 @@ class Runs:
     def enqueue(
         self, study_uid: str, reasons: Sequence[str], *, run: int = 1, delay_s: float = 0.0
     ) -> None:
-        """Hand in the job for the instance set the study has now.
+        """Hand in the job for the instance set the study has now; handed in twice is once.
 
         Parameters
         ----------
@@ -77,9 +77,11 @@ class Runs:
         job_id = job_id_of(study_uid, input_hash(instances), run)
         begin = LastRun(tuple(reasons), self._fingerprint(study_uid, instances))
         with self.index.together() as transaction:
-            row = self.index.study(study_uid)
+            row = self.index.study(study_uid, lock=True)
             if row is None:
                 raise LookupError(f"study {study_uid} is not in the index")
+            if row.job_id == job_id and row.state != "receiving":
+                return  # another listener came to the same, and it may be at work already
             priority = self.priority_of(row)
             # A study that has to wait for a time stands in nobody's way meanwhile.
             turn = FIRST[priority] if delay_s else self.index.give_turn(row, priority)

@@ -410,9 +410,13 @@ class Index:
         """Return the SHA-256 over a study's sorted (SOP Instance UID, file hash) pairs."""
         return input_hash(self.instances(study_uid))
 
-    def study(self, study_uid: str) -> StudyRow | None:
-        """Return one study, or None when no instance of it was ever received."""
-        found = self._read(select(studies).where(studies.c.study_uid == study_uid))
+    def study(self, study_uid: str, *, lock: bool = False) -> StudyRow | None:
+        """Return one study, or None when no instance of it was ever received.
+
+        With ``lock``, inside `together`: nobody else changes it until that ends.
+        """
+        query = select(studies).where(studies.c.study_uid == study_uid)
+        found = self._read(query.with_for_update() if lock else query)
         return _study(found[0]) if found else None
 
     def studies(self, limit: int = 100, *, state: str | None = None) -> tuple[StudyRow, ...]:

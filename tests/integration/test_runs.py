@@ -76,6 +76,19 @@ def test_a_queued_study_and_its_job_are_there_together_or_not_at_all(
     assert [job.job_id for job in desk.jobs("1.3")] == [kept.job_id]
 
 
+def test_what_two_listeners_decide_about_a_study_is_one_job(index: Index, desk: Desk) -> None:
+    """The slower of the two does not call a study queued that is at work."""
+    receive(index, "PACS", "1.2")
+    for runs in (runs_of(index, desk), runs_of(index, desk)):
+        runs.enqueue("1.2", ["complete"])
+        index.set_state("1.2", "running")
+
+    study = index.study("1.2")
+    assert study is not None
+    assert study.state == "running"
+    assert [job.job_id for job in desk.jobs("1.2")] == [study.job_id]
+
+
 def test_sources_take_turns(database_url: str, index: Index, desk: Desk) -> None:
     """Urgent, then routine, then back-fill; and 200 studies of one sender keep no other waiting."""
     runs = runs_of(index, desk, Source(ae_title="OLD", priority="backfill"))

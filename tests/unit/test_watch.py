@@ -94,7 +94,7 @@ class World:
             raise DestinationUnavailable("PACS cannot be reached")
         return self.told
 
-    def study(self, _uid: str) -> StudyRow:
+    def study(self, _uid: str, **_: bool) -> StudyRow:
         return self.row
 
     def studies(self, _limit: int, *, state: str) -> tuple[StudyRow, ...]:
