@@ -517,13 +517,18 @@ class Index:
     def set_proof(
         self, job_id: str, destination: str, attempts: int, proof: str, note: str
     ) -> None:
-        """Note what proves a delivery; nothing happens when it was sent again since."""
-        its = (
+        """Note what proves a delivery; nothing happens when it was sent again since.
+
+        Only commitment takes the place of another proof: two turns may end at the same moment.
+        """
+        its = [
             deliveries.c.job_id == job_id,
             deliveries.c.destination == destination,
             deliveries.c.attempts == attempts,
             deliveries.c.state == "delivered",
-        )
+        ]
+        if proof != PROOFS[0]:
+            its.append(deliveries.c.proof == "")
         values = {"proof": proof, "proof_note": note, "updated_at": datetime.now(UTC)}
         with self.together() as transaction:
             transaction.execute(update(deliveries).where(*its).values(values))

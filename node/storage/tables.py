@@ -29,8 +29,8 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "running": frozenset({"queued", "delivering", "done", "rejected", "failed", "cancelled"}),
     "delivering": frozenset({"queued", "running", "done", "rejected", "failed", "cancelled"}),
     # A destination may turn out not to have what it took.
-    "done": frozenset({"receiving", "queued", "delivering", "failed"}),
-    "rejected": frozenset({"receiving", "queued", "delivering", "failed", "cancelled"}),
+    "done": frozenset({"receiving", "queued", "failed"}),
+    "rejected": frozenset({"receiving", "queued", "failed", "cancelled"}),
     "failed": frozenset({"receiving", "queued", "running", "delivering", "cancelled"}),
     "cancelled": frozenset({"receiving", "queued"}),
 }

@@ -29,8 +29,8 @@ ALLOWED = {
     "queued": "receiving running rejected failed cancelled",
     "running": "queued delivering done rejected failed cancelled",
     "delivering": "queued running done rejected failed cancelled",
-    "done": "receiving queued",
-    "rejected": "receiving queued cancelled",
+    "done": "receiving queued failed",
+    "rejected": "receiving queued failed cancelled",
     "failed": "receiving queued running delivering cancelled",
     "cancelled": "receiving queued",
 }
@@ -212,6 +212,29 @@ def test_a_delivery_is_one_row_that_changes(index: Index) -> None:
     index.upsert_delivery("job-1", STUDY, "pacs", "done", 2)
     rows = {d.destination: (d.state, d.attempts, d.message) for d in index.deliveries(STUDY)}
     assert rows == {"pacs": ("done", 2, ""), "archive": ("done", 1, "")}
+
+
+def test_a_proof_belongs_to_the_delivery_that_was_made(index: Index) -> None:
+    """A better proof stays; one of an earlier try, or of what is not delivered, is none."""
+    index.upsert_delivery("job-1", STUDY, "pacs", "delivered", 2)
+
+    def proof() -> tuple[str, str]:
+        (found,) = index.deliveries(STUDY)
+        return found.proof, found.proof_note
+
+    index.set_proof("job-1", "pacs", 1, "commitment", "")
+    assert proof() == ("", "")
+    index.set_proof("job-1", "pacs", 2, "", "asked for")
+    assert proof() == ("", "asked for")
+    index.set_proof("job-1", "pacs", 2, "query", "no commitment")
+    assert proof() == ("query", "no commitment")
+    index.set_proof("job-1", "pacs", 2, "commitment", "")
+    for lesser in ("query", "status", ""):
+        index.set_proof("job-1", "pacs", 2, lesser, "too late")
+    assert proof() == ("commitment", "")
+    index.upsert_delivery("job-1", STUDY, "pacs", "pending", 3)
+    index.set_proof("job-1", "pacs", 3, "commitment", "")
+    assert proof() == ("", "")
 
 
 def test_why_a_run_was_started_stays_with_the_study(index: Index) -> None:
