@@ -177,8 +177,13 @@ class Node(Shown):
         if self._forwarder:
             self._forwarder.start()
         if work:
+            work_with = self.config.work
+            store = ModelStore(self.config.models_dir, work_with.provider, work_with.threads)
             self._worker = Worker(
-                self.config.database, self._queues(), lease_s=self.config.work.lease_s
+                self.config.database,
+                self._queues(store),
+                lease_s=self.config.work.lease_s,
+                version=f"{__version__}+{store.digest}",
             )
             self._worker.start()
             self.worklists.start()
@@ -251,10 +256,10 @@ class Node(Shown):
 
     # -- the worker ------------------------------------------------------------------------------
 
-    def _queues(self) -> tuple[Queue, ...]:
+    def _queues(self, store: ModelStore) -> tuple[Queue, ...]:
         work = self.config.work
         story = StudyStory(
-            store=ModelStore(self.config.models_dir, work.provider, work.threads),
+            store=store,
             settings=self.config.report,
             files_of=self.archive.paths,
             folder_of=self.results.folder,
@@ -266,7 +271,7 @@ class Node(Shown):
             set_aside=self._set_aside,
         )
         return (
-            Queue("study", story, work.studies_at_once),
+            Queue("study", story, work.studies_at_once, self.runs.anew),
             Queue("deliver", self.outbox.story, work.deliveries_at_once),
             Queue("prove", self.proving.story, work.deliveries_at_once),
             Queue("pull", self.pull.story, 1),

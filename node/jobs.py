@@ -9,7 +9,7 @@ that does it. What runs is given from outside (`node.app`), so this file knows n
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,14 +21,21 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from node.storage.engine import Transaction, engine_of, is_away
-from node.storage.leases import Leases
+from node.storage.leases import Leases, version_of
 
 log = structlog.get_logger()
 
-# Raised by hand when a story's steps change: DBOS's default, a hash of the source, would strand
-# every pending job at each upgrade.
-APPLICATION_VERSION = "jobs-1"
+# Of the stories' steps: raised by hand when they change, so that no job is told half in one way and
+# half in another. What else a job depends on is the worker's ``version``.
+STEPS = "steps-2"
+#: The version of all jobs before workers had theirs.
+FIRST = "jobs-1"
 APPLICATION_NAME = "lumbar-node"
+#: Queue whose jobs wait for a peer -> which of their arguments names it. Each peer has a lane of
+#: its own, so that one that hangs holds up no other.
+LANES = {"deliver": 2, "tell": 0, "pull": 0, "commit": 0}
+#: Jobs of versions that no worker has any more are looked for this often, and when workers change.
+SEARCH_S = 60.0
 POLL_S = 0.25
 #: Between two tries of a step while the database is away.
 AWAY_S = 1.0
@@ -49,11 +56,24 @@ Story = Callable[..., None]
 
 @dataclass(frozen=True)
 class Queue:
-    """A kind of work: its name, the story it runs, and how many at once in one process."""
+    """A kind of work.
+
+    Attributes
+    ----------
+    name : str
+    story : callable
+        What it runs.
+    at_once : int
+        How many in one process; where the queue has `LANES`, in each of them.
+    anew : callable, optional
+        ``(job id, *arguments)``: hand a job in that has to begin anew, under a new id; none: the
+        same is handed in once more.
+    """
 
     name: str
     story: Story
     at_once: int
+    anew: Callable[..., None] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,9 +148,10 @@ class Desk:
             workflow_name=queue,
             queue_name=queue,
             workflow_id=job_id,
-            app_version=APPLICATION_VERSION,
             priority=priority,
         )
+        if queue in LANES:
+            options["queue_partition_key"] = str(arguments[LANES[queue]])
         if delay_s > 0:
             options["delay_seconds"] = delay_s
         if within is not None:
@@ -183,17 +204,26 @@ class Worker:
     queues : tuple of Queue
     lease_s : float
         Silence (s) after which another worker counts as dead and its jobs are taken over.
+    version : str
+        Of all that a job's outcome depends on. A job that has begun is finished by workers of that
+        version only; when none is left it begins anew. New jobs are taken by the workers of the
+        version that came last, so that older ones run dry.
     """
 
-    def __init__(self, url: str, queues: tuple[Queue, ...], *, lease_s: float = 5.0) -> None:
-        prepare(url)
+    def __init__(
+        self, url: str, queues: tuple[Queue, ...], *, lease_s: float = 5.0, version: str = ""
+    ) -> None:
+        self._desk = Desk(url)
         self._url = url
         self._queues = queues
         self._lease_s = lease_s
-        self._leases = Leases(url, lease_s)
+        self._version = f"{STEPS}/{version}"
+        self._leases = Leases(url, lease_s, self._version)
+        self._versions: frozenset[str] = frozenset()  # of the workers that were alive last time
+        self._searched = 0.0
         self._engine = engine_of(url).execution_options(writes=False)
         self._stopped = threading.Event()
-        self._watch = threading.Thread(target=self._take_over, name="leases", daemon=True)
+        self._watch = threading.Thread(target=self._beat, name="leases", daemon=True)
 
     def start(self) -> None:
         """Launch the engine; jobs that dead workers left unfinished go on at once."""
@@ -201,7 +231,7 @@ class Worker:
             config=DBOSConfig(
                 name=APPLICATION_NAME,
                 system_database_url=self._url,
-                application_version=APPLICATION_VERSION,
+                application_version=self._version,
                 executor_id=self._leases.worker,
                 serializer=DBOSPortableJSONSerializer(),
                 console_log_level="ERROR",
@@ -215,9 +245,11 @@ class Worker:
         self._leases.renew()  # before the first job: who holds one without a lease is dead
         DBOS.launch()
         for queue in self._queues:
+            has_lanes = queue.name in LANES
             DBOS.register_queue(
                 queue.name,
-                worker_concurrency=queue.at_once,
+                worker_concurrency=None if has_lanes else queue.at_once,
+                partition_worker_concurrency=queue.at_once if has_lanes else None,
                 polling_interval_sec=POLL_S,
                 on_conflict="always_update",
             )
@@ -230,36 +262,21 @@ class Worker:
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=patience_s)
         self._leases.release()
         self._engine.dispose()
+        self._desk.close()
 
     def look_after(self) -> None:
-        """Renew the own lease, and hand the jobs of dead workers back to the queues."""
+        """Renew the own lease, and see to the jobs that other workers have left."""
         self._leases.renew()
-        dead = self._at_work() - self._leases.living()
-        if dead:
-            log.warning("taking over the jobs of dead workers", workers=sorted(dead))
-            DBOS._recover_pending_workflows(sorted(dead))
+        living = self._leases.living()
+        self._take_over(living)
+        versions = frozenset(map(version_of, living))
+        if versions != self._versions or time.monotonic() >= self._searched + SEARCH_S:
+            self._take_the_lead(versions)
+            self._begin_anew(versions)
+            self._versions, self._searched = versions, time.monotonic()
 
-    def _at_work(self) -> set[str]:
-        """Return the workers that hold jobs.
-
-        Asked in SQL: SQLite takes DBOS's index of pending jobs only for a status that stands in
-        the statement itself; its own list would read the whole history, once a second.
-        """
-        schema = "" if self._engine.dialect.name == "sqlite" else "dbos."
-        query = text(
-            f"SELECT DISTINCT executor_id FROM {schema}workflow_status "  # noqa: S608
-            "WHERE status = 'PENDING' AND executor_id IS NOT NULL"
-        )
-        with self._engine.connect() as connection:
-            return set(connection.execute(query).scalars())
-
-    def _take_over(self) -> None:
-        """Look after the jobs of all workers again and again.
-
-        Without its paid service DBOS recovers a worker's jobs only when a worker of the same name
-        starts. Its recovery is one guarded update for each job: of two that try, one wins, and a
-        worker that was only frozen stops at its next checkpoint.
-        """
+    def _beat(self) -> None:
+        """Look after the jobs of all workers again and again."""
         while True:
             try:
                 self.look_after()
@@ -267,6 +284,69 @@ class Worker:
                 log.exception("the leases could not be looked at; it is tried again")
             if self._stopped.wait(self._lease_s / 5):
                 return
+
+    def _take_over(self, living: frozenset[str]) -> None:
+        """Hand the jobs of dead workers of this version back to the queues.
+
+        Without its paid service DBOS recovers a worker's jobs only when a worker of the same name
+        starts. Its recovery is one guarded update for each job: of two that try, one wins, and a
+        worker that was only frozen stops at its next checkpoint.
+        """
+        begun = set(self._ask("SELECT DISTINCT executor_id FROM {jobs} WHERE status = 'PENDING'"))
+        dead = {w for w in begun - living if w and version_of(w) == self._version}
+        if dead:
+            log.warning("taking over the jobs of dead workers", workers=sorted(dead))
+            DBOS._recover_pending_workflows(sorted(dead))
+
+    def _take_the_lead(self, versions: frozenset[str]) -> None:
+        """Take new jobs when the version that does has no worker any more: it was taken back."""
+        lead = DBOS.get_latest_application_version()["version_name"]
+        if lead not in versions:
+            DBOS.set_latest_application_version(self._version)
+        elif lead != self._version:
+            log.warning(
+                "workers of a newer version take the new jobs: this one finishes what it began",
+                version=self._version,
+                newer=lead,
+            )
+
+    def _begin_anew(self, versions: frozenset[str]) -> None:
+        """Begin the jobs again that no living worker may finish; of two that try, one does."""
+        known = {version["version_name"] for version in DBOS.list_application_versions()} | {FIRST}
+        gone = sorted(known - versions)
+        queues = {queue.name: queue for queue in self._queues}
+        left = self._unfinished(gone) if gone else []
+        for job in DBOS.list_workflows(workflow_ids=left) if left else []:
+            queue, arguments = queues.get(job.name), (job.input or {}).get("args", ())
+            if queue is None:
+                continue
+            log.warning("a job begins anew", job_id=job.workflow_id, begun_by=job.app_version)
+            if queue.anew:
+                queue.anew(job.workflow_id, *arguments)
+            else:
+                self._desk.enqueue(queue.name, f"{job.workflow_id}+", *arguments)
+            self._desk.cancel(job.workflow_id)
+
+    def _unfinished(self, versions: Sequence[str]) -> list[str]:
+        """Return the jobs that workers of these versions took, or were to take."""
+        found = "SELECT workflow_uuid FROM {jobs} WHERE application_version = :version AND status "
+        return [
+            job
+            for version in versions
+            for status in ("IN ('ENQUEUED', 'PENDING')", "= 'DELAYED'")
+            for job in self._ask(found + status, version=version)
+        ]
+
+    def _ask(self, query: str, **values: str) -> list[Any]:
+        """Return the only column of a query of the engine's table of jobs.
+
+        In SQL: SQLite takes DBOS's indices of unfinished jobs only for a status that stands in the
+        statement itself; DBOS's own list would read the whole history.
+        """
+        schema = "" if self._engine.dialect.name == "sqlite" else "dbos."
+        asked = text(query.format(jobs=f"{schema}workflow_status"))
+        with self._engine.connect() as connection:
+            return list(connection.execute(asked, values).scalars())
 
 
 def _register(queue: Queue) -> None:

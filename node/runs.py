@@ -17,6 +17,11 @@ log = structlog.get_logger()
 
 AGAIN_S = 60.0
 ENDED = frozenset({"done", "rejected", "failed"})
+UNENDED = frozenset({"queued", "running", "delivering"})
+ANEW = (
+    "it was begun by a version of software and models that no worker has any more: it is run "
+    "anew by the present one"
+)
 #: The fingerprint of a study without a usable series.
 NOTHING = "nothing usable"
 #: That of one whose images could not be read when it was handed in: it is like no other.
@@ -118,6 +123,12 @@ class Runs:
         """Run a study once more after a failure that may pass."""
         run = _run_of(job_id) + 1
         self.enqueue(study_uid, ["waiting: it is tried again"], run=run, delay_s=AGAIN_S)
+
+    def anew(self, job_id: str, study_uid: str, *_: object) -> None:
+        """Run a study once more that no worker can finish, unless a newer job has it."""
+        row = self.index.study(study_uid)
+        if row is not None and row.job_id == job_id and row.state in UNENDED:
+            self.enqueue(study_uid, [ANEW], run=_run_of(job_id) + 1)
 
     def requeue(self, study_uid: str) -> None:
         """Run a study once more because a person says so.

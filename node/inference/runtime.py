@@ -76,6 +76,12 @@ class ModelStore:
         """Name, version, hash and actual provider of every model, in the order of the stages."""
         return tuple(model.use for model in self._models.values())
 
+    @property
+    def digest(self) -> str:
+        """What tells these models from others: 12 digits over names, versions and hashes."""
+        told = "".join(f"{use.name} {use.version} {use.sha256}\n" for use in self.uses())
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
+
 
 def verify(folder: Path) -> tuple[str, str]:
     """Check one model folder and return its ``(version, sha256)``.

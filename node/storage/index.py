@@ -599,7 +599,7 @@ def _study(row: Any) -> StudyRow:
     values = dict(row._mapping)
     del values["turn"], values["released_at"]
     values["reasons"] = tuple(json.loads(values["reasons"]))
-    if last := values["last_run"]:
+    if last := values.pop(studies.c.last_run.name):
         values["last_run"] = LastRun(
             tuple(last["started"]), last.get("used", ""), last.get("ended", "")
         )

@@ -60,6 +60,8 @@ class Leases:
     ----------
     url : str
         SQLAlchemy URL of the database that the workers share.
+    version : str
+        Of this worker.
     limit_s : float
         A lease not renewed for longer (s) is a dead worker's. A false alarm costs a second run of
         the same work, not a wrong result; a worker that was silent for long because its machine
@@ -67,7 +69,7 @@ class Leases:
         for ever.
     """
 
-    def __init__(self, url: str, limit_s: float) -> None:
+    def __init__(self, url: str, limit_s: float, version: str = "") -> None:
         self._engine = engine_of(url)
         self._now = clock_of(self._engine)
         self._limit_s = limit_s
@@ -75,7 +77,7 @@ class Leases:
         self._silences: deque[float] = deque(maxlen=_REMEMBERED)
         self._host = _host()
         #: Never used again, so that nobody mistakes a successor for its predecessor.
-        self.worker = f"{socket.gethostname()[:64]}-{uuid4().hex[:12]}"
+        self.worker = f"{socket.gethostname()[:64]}-{uuid4().hex[:12]}:{version}"
         create_tables(self._engine, metadata)
 
     def renew(self) -> None:
@@ -128,6 +130,11 @@ class Leases:
         except PermissionError:  # there, under another user
             return False
         return False
+
+
+def version_of(worker: str) -> str:
+    """Return the version of a worker; none of those before versions were told has one."""
+    return worker.partition(":")[2]
 
 
 def clock_of(engine: Engine) -> ColumnElement[float]:

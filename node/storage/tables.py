@@ -119,7 +119,8 @@ studies = Table(
     Column("last_received", UtcDateTime, nullable=False, index=True),
     Column("instances", Integer, nullable=False),
     # How the last run began and ended: an object with "started", "used" and "ended".
-    Column("last_run", Json),
+    # In the database by its old name: a worker of the version before goes on meanwhile.
+    Column("summary", Json, key="last_run"),
     # Some of its images were sent as urgent.
     Column("urgent", Boolean, nullable=False, server_default=false()),
     # While it is queued: its place, see `node.storage.turns`.

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from node.jobs import Desk
+from node.jobs import Desk, Queue, Step, Worker
 from node.storage.engine import engine_of
 from node.storage.leases import Leases, leases
 from tests.waiting import wait_for
@@ -28,6 +29,7 @@ WORKER = textwrap.dedent(
     from node.jobs import Queue, Worker
 
     url, name, seconds, trace = sys.argv[1], sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
+    version = sys.argv[5]
 
     def mark(job, word):
         with trace.open("a") as f:
@@ -42,7 +44,7 @@ WORKER = textwrap.dedent(
         step("slow", slow, job)
         step("end", mark, job, "ended")
 
-    Worker(url, (Queue("study", story, 2),), lease_s=2.0).start()
+    Worker(url, (Queue("study", story, 2),), lease_s=2.0, version=version).start()
     time.sleep(120)
     """
 )
@@ -55,9 +57,10 @@ class Workers:
         self._url, self._trace = url, trace
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, name: str, seconds: float) -> subprocess.Popen[bytes]:
+    def start(self, name: str, seconds: float, version: str = "1") -> subprocess.Popen[bytes]:
         """Start a worker whose jobs take this long."""
-        command = [sys.executable, "-c", WORKER, self._url, name, str(seconds), str(self._trace)]
+        told = (self._url, name, str(seconds), str(self._trace), version)
+        command = [sys.executable, "-c", WORKER, *told]
         self._processes.append(subprocess.Popen(command))
         return self._processes[-1]
 
@@ -173,3 +176,77 @@ def test_a_worker_of_this_host_without_a_process_is_dead_at_once(database_url: s
 
     assert own.living() == {own.worker}
     own.release()
+
+
+def test_a_job_is_finished_by_the_version_that_began_it(
+    database_url: str, desk: Desk, workers: Workers
+) -> None:
+    """While a worker of that version lives, a newer one takes only what nobody has begun."""
+    victim = workers.start("victim", 100.0)
+    wait_for(lambda: len(workers.seen("victim", "begun")) == 2, seconds=30)
+    begun = workers.seen("victim", "begun")
+    workers.start("newer", 0.1, "2")
+    wait_for(lambda: len(workers.seen("newer", "ended")) == 2, seconds=30)
+    workers.start("fellow", 0.1)
+    own = Leases(database_url, 2.0)
+    wait_for(lambda: len(own.living()) == 3, seconds=30)
+    victim.kill()
+    wait_for(lambda: _done(desk), seconds=60)
+
+    assert sorted(workers.seen("fellow", "ended")) == sorted(begun)
+    assert sorted(workers.seen("newer", "ended")) == sorted(set(JOBS) - set(begun))
+
+
+def test_a_job_begins_anew_when_nobody_has_its_version_any_more(
+    desk: Desk, workers: Workers
+) -> None:
+    """The first half of one version is never followed by the second half of another."""
+    victim = workers.start("victim", 100.0)
+    wait_for(lambda: len(workers.seen("victim", "begun")) == 2, seconds=30)
+    victim.kill()
+    victim.wait()
+    workers.start("newer", 0.1, "2")
+    wait_for(lambda: sorted(workers.seen("newer", "ended")) == JOBS, seconds=60)
+
+    ends = ["CANCELLED"] * 2 + ["SUCCESS"] * 4
+    wait_for(lambda: sorted(j.status for name in JOBS for j in desk.jobs(name)) == ends)
+
+
+def test_after_a_roll_back_the_older_version_takes_new_jobs_again(
+    desk: Desk, workers: Workers
+) -> None:
+    """The version that came last is gone: nothing waits for it."""
+    workers.start("older", 0.1)
+    wait_for(lambda: _done(desk), seconds=60)
+    newer = workers.start("newer", 0.1, "2")
+    desk.enqueue("study", "one more", "one more")
+    wait_for(lambda: "one more" in workers.seen("newer", "ended"), seconds=60)
+    newer.kill()
+    newer.wait()
+    desk.enqueue("study", "and one", "and one")
+
+    wait_for(lambda: "and one" in workers.seen("older", "ended"), seconds=60)
+
+
+def test_a_peer_that_hangs_holds_up_no_other(database_url: str) -> None:
+    """Its jobs fill its own lane; those for another peer pass."""
+    sent: list[str] = []
+    hangs = threading.Event()
+
+    def story(_step: Step, _study: str, _uid: str, destination: str) -> None:
+        if destination == "hangs":
+            hangs.wait(60)
+        sent.append(destination)
+
+    desk = Desk(database_url)
+    for number in range(10):
+        desk.enqueue("deliver", f"{number}/hangs", "job", "1.2", "hangs")
+    desk.enqueue("deliver", "last", "job", "1.2", "answers")
+    worker = Worker(database_url, (Queue("deliver", story, 4),))
+    worker.start()
+    try:
+        wait_for(lambda: sent == ["answers"], seconds=30)
+    finally:
+        hangs.set()
+        worker.stop()
+        desk.close()

@@ -1,4 +1,4 @@
-"""Jobs and index in one database, how a run began and ended, and whose turn it is."""
+"""Jobs and index in one database, and whose turn it is."""
 
 import re
 import time
@@ -38,7 +38,6 @@ _SILENCE_S = 5.0
 
 def upgrade() -> None:
     """Bring the jobs in; the file they were in stays as it is, and is no longer used."""
-    op.execute("ALTER TABLE studies RENAME COLUMN summary TO last_run")
     op.add_column(
         "studies", sa.Column("urgent", sa.Boolean, nullable=False, server_default=sa.false())
     )
@@ -64,7 +63,6 @@ def downgrade() -> None:
     op.drop_index("ix_studies_turn", "studies")
     op.drop_column("studies", "turn")
     op.drop_column("studies", "urgent")
-    op.execute("ALTER TABLE studies RENAME COLUMN last_run TO summary")
 
 
 def _jobs_file(connection: sa.Connection) -> Path | None:
