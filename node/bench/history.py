@@ -64,7 +64,8 @@ def _copy(
     cells = {key: f't."{key}"' for key in keys}
     cells |= dict.fromkeys(differing, f"'history-' || CAST({number} AS VARCHAR)")
     past = _PAST[connection.dialect.name].format(number)
-    cells |= dict.fromkeys(_MOMENTS & cells.keys(), past)
+    if table.name in INDEX:
+        cells |= dict.fromkeys(_MOMENTS & cells.keys(), past)
     names = ", ".join(f'"{key}"' for key in cells)
     statement = (
         f"INSERT INTO {table.fullname} ({names}) "  # noqa: S608 - names of our own tables
