@@ -30,10 +30,11 @@ from node.retention import Retention
 from node.runs import Runs
 from node.shown import Shown
 from node.storage.engine import Transaction
-from node.storage.index import Index, StudyRow
+from node.storage.index import Index
 from node.storage.opening import open_archive, open_presence, open_results
 from node.storage.pledges import Pledges
 from node.storage.quarantine import Quarantine
+from node.storage.rows import StudyRow
 from node.study import StudyStory
 from node.trust.audit import Trail
 from node.trust.syslog import Forwarder

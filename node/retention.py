@@ -13,7 +13,8 @@ import structlog
 
 from node.config import Retention as Rules
 from node.storage.archive import Archive
-from node.storage.index import Index, batches
+from node.storage.index import Index
+from node.storage.instances import batches
 
 log = structlog.get_logger()
 

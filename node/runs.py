@@ -10,7 +10,8 @@ from node.errors import Misconfigured, RetryLater
 from node.jobs import Desk
 from node.received import Received
 from node.spine.instances import InstanceRow, input_hash
-from node.storage.index import Index, LastRun, StudyRow
+from node.storage.index import Index
+from node.storage.rows import LastRun, StudyRow
 from node.storage.turns import FIRST, Priority
 
 log = structlog.get_logger()

@@ -13,8 +13,9 @@ from node.result_folder import delivery_order
 from node.spine.anatomy import LEVELS
 from node.spine.instances import InstanceRow
 from node.storage.archive import Archive
-from node.storage.index import DeliveryRow, Index, StudyRow
+from node.storage.index import Index
 from node.storage.results import Results
+from node.storage.rows import DeliveryRow, StudyRow
 from node.watch import EVERY
 from node.web.parts import Held
 

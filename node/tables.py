@@ -15,8 +15,8 @@ from node.results.summary_page import COLUMNS
 from node.results.wording import DISCLAIMER, certainty
 from node.spine.anatomy import LEVELS, Grade
 from node.spine.findings import Finding, StudyFindings
-from node.storage.index import DeliveryRow, StudyRow
 from node.storage.quarantine import Entry
+from node.storage.rows import DeliveryRow, StudyRow
 from node.web.view import MARKS, proof
 
 GRADE_STYLE = {Grade.NORMAL_MILD: "green", Grade.MODERATE: "yellow", Grade.SEVERE: "bold red"}

@@ -18,7 +18,8 @@ from node.spine import proof
 from node.spine.anatomy import Role
 from node.spine.completeness import Contents, Decision, StudyState, decide
 from node.spine.instances import InstanceRow
-from node.storage.index import Index, StudyRow
+from node.storage.index import Index
+from node.storage.rows import StudyRow
 
 log = structlog.get_logger()
 

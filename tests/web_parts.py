@@ -9,7 +9,7 @@ from typing import Any
 from node.errors import LumbarError
 from node.spine.anatomy import ALL_FINDINGS, GRADES, FindingKey, Grade, Role
 from node.spine.findings import Finding, ModelUse, SeriesScore, SeriesUse, StudyFindings
-from node.storage.index import DeliveryRow, LastRun, StudyRow
+from node.storage.rows import DeliveryRow, LastRun, StudyRow
 from node.web.parts import Held
 
 STUDY_UID = "1.2.840.113619.2.55.3.604688119.971"

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from node.backfill.archives import Collection, Files, Wanted
 from node.errors import DiskFull, NotAssessable, Rejected, RetryLater
-from node.storage.index import Index, StudyRow
+from node.storage.index import Index
 from node.storage.ledger import Entry, Ledger, State
+from node.storage.rows import StudyRow
 
 POLL_S = 0.5
 #: How often a study that its archive cannot hand out is asked for, and how long is waited between.

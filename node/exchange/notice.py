@@ -12,7 +12,7 @@ from node.errors import LumbarError
 from node.exchange.outbox import next_delay
 from node.jobs import Desk, Step
 from node.storage.engine import Transaction
-from node.storage.index import StudyRow
+from node.storage.rows import StudyRow
 
 log = structlog.get_logger()
 

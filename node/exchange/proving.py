@@ -21,8 +21,9 @@ from node.errors import LumbarError, RetryLater
 from node.exchange.outbox import Outbox, Stored, Try, next_delay
 from node.jobs import Desk, Step
 from node.storage.engine import Transaction
-from node.storage.index import DeliveryRow, Index
+from node.storage.index import Index
 from node.storage.pledges import Pledges
+from node.storage.rows import DeliveryRow
 
 log = structlog.get_logger()
 

@@ -22,7 +22,7 @@ from node.errors import LumbarError, NotAssessable, RetryLater
 from node.exchange.outbox import next_delay
 from node.exchange.pull import DICOMWEB
 from node.jobs import Desk, Step
-from node.storage.index import StudyRow
+from node.storage.rows import StudyRow
 
 log = structlog.get_logger()
 

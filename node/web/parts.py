@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from node.dicom.intake import Intake
-from node.storage.index import DeliveryRow, StudyRow
+from node.storage.rows import DeliveryRow, StudyRow
 
 
 @dataclass(frozen=True)

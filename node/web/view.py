@@ -9,7 +9,7 @@ from node.results.summary_page import COLUMNS
 from node.results.wording import certainty
 from node.spine.anatomy import LEVELS, Condition, Grade, Level
 from node.spine.findings import SCHEMA, Finding, StudyFindings
-from node.storage.index import DeliveryRow, StudyRow
+from node.storage.rows import DeliveryRow, StudyRow
 
 # Shape as well as colour, the same shapes and colours as on the captures.
 MARKS = {Grade.NORMAL_MILD: "○", Grade.MODERATE: "▲", Grade.SEVERE: "◆"}

@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, text
 
 from node.errors import InvalidInstance
 from node.spine.instances import InstanceRow, StoredFile
-from node.storage.index import Index, LastRun
+from node.storage.index import Index
+from node.storage.rows import LastRun
 from tests.builders import uid
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from node.config import Deliver
 from node.errors import DeliveryRefused, DestinationUnavailable, StoreUnavailable
 from node.exchange.outbox import Delivered, Outbox, Stored, Try, next_delay
-from node.storage.index import DeliveryRow, StudyRow
+from node.storage.rows import DeliveryRow, StudyRow
 
 if TYPE_CHECKING:
     from node.jobs import Desk

@@ -13,8 +13,8 @@ from node.dicom.pledge import Reported
 from node.errors import DeliveryRefused, DestinationUnavailable
 from node.exchange.outbox import Stored, Try
 from node.exchange.proving import Phase, Proving, Turn
-from node.storage.index import DeliveryRow
 from node.storage.pledges import Pledge
+from node.storage.rows import DeliveryRow
 
 if TYPE_CHECKING:
     from node.exchange.outbox import Outbox

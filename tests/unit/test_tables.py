@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from node import tables
-from node.storage.index import LastRun, StudyRow
+from node.storage.rows import LastRun, StudyRow
 from tests.web_parts import STUDY_UID, findings_json
 
 NOW = datetime(2026, 11, 23, 3, 1, tzinfo=UTC)

@@ -17,7 +17,7 @@ from node.runs import Runs, job_id_of
 from node.spine.facts import SeriesFacts
 from node.spine.instances import InstanceRow, input_hash
 from node.spine.series import SeriesChoice, choose
-from node.storage.index import LastRun, StudyRow
+from node.storage.rows import LastRun, StudyRow
 from node.storage.turns import FIRST, Priority
 from node.watch import Watcher
 from tests.unit.series_habits import ax_t2, sag_t1, sag_t2
