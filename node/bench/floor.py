@@ -1,15 +1,18 @@
-"""The floor of receiving: what disk and loopback allow before any DICOM is spoken."""
+"""The floor of a bench: what disk and loopback allow before any DICOM or SQL is spoken."""
 
 import os
 import socket
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 _FILES = 400
 _MESSAGES = 2000
+_PAGE = bytes(4096)
 
 
 def measure(folder: Path, image: Path) -> dict[str, object]:
@@ -27,6 +30,18 @@ def measure(folder: Path, image: Path) -> dict[str, object]:
         "synced_per_s": {n: _synced_per_s(folder, contents, n) for n in (1, 4, 8)},
         "loopback_per_s": _loopback_per_s(contents),
     }
+
+
+@contextmanager
+def appending(folder: Path) -> Iterator[Callable[[], None]]:
+    """Give what appends a page of 4 KiB to a file and syncs it: the least of a durable commit."""
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+
+        def append() -> None:
+            file.write(_PAGE)
+            os.fsync(file.fileno())
+
+        yield append
 
 
 def _synced_per_s(root: Path, contents: bytes, threads: int) -> float:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from node.bench import end_to_end, ingest, pipeline, queue
+from node.bench import end_to_end, engine, ingest, pipeline, queue
 from node.commands.shell import (
     AsJson,
     ConfigFile,
@@ -160,3 +161,44 @@ def queue_command(
     for what, figures in found["ms"].items():
         table.add_row(what, *(f"{ms:.2f}" for ms in figures))
     out.print(table)
+
+
+@bench.command("engine")
+def engine_command(
+    jobs: Annotated[int, typer.Option(min=1, help="Studies whose chapters do nothing")] = 100,
+    kills: Annotated[int, typer.Option(min=0, help="Workers killed over a job; 0: none")] = 5,
+    database: Annotated[
+        str, typer.Option(help="SQLAlchemy URL of an empty database, measured beside SQLite")
+    ] = "",
+    folder: Annotated[
+        Path, typer.Option(exists=True, resolve_path=True, help="On the disk to measure")
+    ] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Time what durability costs a study, beside a loop that only commits, and a kill -9."""
+    start_logging(service=False)
+    with err.status("starting") as status:
+        found = engine.run(
+            folder, jobs=jobs, kills=kills, database=database, progress=status.update
+        )
+    if as_json:
+        print_json(found)
+        return
+    table = Table(box=None)
+    table.add_column("database")
+    table.add_column("a study", no_wrap=True)
+    for name in ("ms", "CPU ms", "x plain loop", "x floor"):
+        table.add_column(name, justify="right")
+    for kind, of in found["databases"].items():
+        plain, floor = (of["ms"][name]["wall"] for name in (engine.PLAIN, engine.SYNC))
+        for what, ms in of["ms"].items():
+            wall = ms["wall"]
+            figures = (wall, ms["cpu"], wall / plain, wall / floor)
+            table.add_row(kind, what, *(f"{figure:.2f}" for figure in figures))
+        if silences := of["resumed_s"]:
+            told = f"median {median(silences):.1f} s, worst {max(silences):.1f} s"
+            table.add_row(kind, f"resumed after kill -9: {told}")
+    machine = found["machine"]
+    told = f"{machine['cores']} cores, {machine['file_system']}, load {machine['load_average']}"
+    out.print(told, highlight=False, soft_wrap=True)
+    out.print(table, crop=False, no_wrap=True, width=120)
