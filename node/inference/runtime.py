@@ -1,8 +1,10 @@
 """The only file that knows ONNX Runtime: open each model once, after checking that it is itself."""
 
 import hashlib
+import threading
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,12 +67,15 @@ class ModelStore:
             name: _open(models_dir / name, provider=provider, threads=threads)
             for name in MODEL_NAMES
         }
+        self._turn = _turn(model.use.provider for model in self._models.values())
         log.info("models open", count=len(self._models), provider=self.uses()[0].provider)
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Array:
-        """Run one model on named inputs and return its only output."""
-        model = self._models[name]
-        return np.asarray(model.session.run(None, dict(inputs))[0], dtype=np.float32)
+        """Run one model on named inputs and return its only output; on a GPU, one at a time."""
+        session = self._models[name].session
+        with self._turn:
+            (output,) = session.run(None, dict(inputs))
+        return np.asarray(output, dtype=np.float32)
 
     def uses(self) -> tuple[ModelUse, ...]:
         """Name, version, hash and actual provider of every model, in the order of the stages."""
@@ -134,6 +139,15 @@ def _open(folder: Path, *, provider: str, threads: int) -> _Model:
             "install the extra `gpu` and a driver, or set provider to auto"
         )
     return _Model(ModelUse(folder.name, version, sha256, actual), session)
+
+
+def _turn(providers: Iterable[str]) -> AbstractContextManager[object]:
+    """Return what a run has to hold: a lock where one is on a GPU, whose memory is for one run.
+
+    Studies that overlap wait for it here and read and write meanwhile. Cores are shared by the
+    system and need no lock.
+    """
+    return threading.Lock() if "CUDAExecutionProvider" in providers else nullcontext()
 
 
 def _providers(provider: str) -> list[str]:
