@@ -22,7 +22,7 @@ _HASHES = ["0" * 64] * 100  # what a job is told: a hash for each image
 _PATIENCE_S = 5.0  # for each job
 #: What is measured, in the order of the table.
 HAND_IN, STORY, STUDY = "handed in", "its four chapters", "handed in, waited and done"
-PLAIN, SYNC = "plain loop: four rows, each committed", "floor: 4 KiB appended, synced, four times"
+PLAIN, SYNC = "plain loop: four commits of a row", "floor: four syncs of 4 KiB"
 
 
 def run(
@@ -115,11 +115,11 @@ def _plain(url: str, count: int) -> dict[str, float]:
 
 def _synced(folder: Path, count: int) -> dict[str, float]:
     studies: list[dict[str, float]] = []
-    with floor.appending(folder) as append:
+    with floor.page(folder) as write:
         for _ in range(count):
             with _timed(studies):
                 for _ in CHAPTERS:
-                    append()
+                    write()
     return _typical(studies)
 
 

@@ -33,15 +33,16 @@ def measure(folder: Path, image: Path) -> dict[str, object]:
 
 
 @contextmanager
-def appending(folder: Path) -> Iterator[Callable[[], None]]:
-    """Give what appends a page of 4 KiB to a file and syncs it: the least of a durable commit."""
+def page(folder: Path) -> Iterator[Callable[[], None]]:
+    """Give what writes the same 4 KiB of a file and syncs them: the least of a durable commit."""
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
 
-        def append() -> None:
-            file.write(_PAGE)
-            os.fsync(file.fileno())
+        def write() -> None:
+            os.pwrite(file.fileno(), _PAGE, 0)
+            os.fdatasync(file.fileno())
 
-        yield append
+        write()  # from then on the file keeps its size
+        yield write
 
 
 def _synced_per_s(root: Path, contents: bytes, threads: int) -> float:

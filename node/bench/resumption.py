@@ -53,8 +53,9 @@ def _one(url: str, folder: Path, other: str) -> float:
         first = worker(other)
         _wait(folder / _HELD)
         worker("")
-        first.kill()
         killed = time.monotonic()
+        first.kill()
+        first.wait()  # a process that nobody has asked after is still in the table of processes
         _wait(folder / _AGAIN)
         return float((folder / _AGAIN).read_text("ascii")) - killed
 

@@ -184,21 +184,23 @@ def engine_command(
     if as_json:
         print_json(found)
         return
-    table = Table(box=None)
-    table.add_column("database")
-    table.add_column("a study", no_wrap=True)
-    for name in ("ms", "CPU ms", "x plain loop", "x floor"):
-        table.add_column(name, justify="right")
-    for kind, of in found["databases"].items():
-        plain, floor = (of["ms"][name]["wall"] for name in (engine.PLAIN, engine.SYNC))
-        for what, ms in of["ms"].items():
-            wall = ms["wall"]
-            figures = (wall, ms["cpu"], wall / plain, wall / floor)
-            table.add_row(kind, what, *(f"{figure:.2f}" for figure in figures))
-        if silences := of["resumed_s"]:
-            told = f"median {median(silences):.1f} s, worst {max(silences):.1f} s"
-            table.add_row(kind, f"resumed after kill -9: {told}")
     machine = found["machine"]
     told = f"{machine['cores']} cores, {machine['file_system']}, load {machine['load_average']}"
     out.print(told, highlight=False, soft_wrap=True)
-    out.print(table, crop=False, no_wrap=True, width=120)
+    for kind, measured in found["databases"].items():
+        out.print(_engine_table(kind, measured["ms"]))
+        if silences := measured["resumed_s"]:
+            told = f"median {median(silences):.1f} s, worst {max(silences):.1f} s"
+            out.print(f"{kind}: resumed after kill -9: {told}", highlight=False)
+
+
+def _engine_table(kind: str, ms: dict[str, dict[str, float]]) -> Table:
+    plain, floor = ms[engine.PLAIN]["wall"], ms[engine.SYNC]["wall"]
+    table = Table(f"{kind}, a study", box=None)
+    for name in ("ms", "CPU ms", "x plain", "x floor"):
+        table.add_column(name, justify="right")
+    for what, of in ms.items():
+        wall = of["wall"]
+        figures = (wall, of["cpu"], wall / plain, wall / floor)
+        table.add_row(what, *(f"{figure:.2f}" for figure in figures))
+    return table
