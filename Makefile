@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ACCELERATOR := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
-APT := openssl orthanc orthanc-python orthanc-dicomweb chromium dcmtk dicom3tools openjph-tools libopenjp2-tools postgresql systemd nginx-light caddy libpixelmed-java default-jre-headless
+APT := openssl libfaketime orthanc orthanc-python orthanc-dicomweb chromium dcmtk dicom3tools openjph-tools libopenjp2-tools postgresql systemd nginx-light caddy libpixelmed-java default-jre-headless
 
 .PHONY: help demo test lint types check-tools conformance clean
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,7 +50,11 @@ class NodeProcess:
     quiet_s, incomplete_s : float
         When a study counts as complete.
     commands : sequence of str
-        What to run, a process each.
+        What to run, a process each. ``work:2`` is a second `work`.
+    before : mapping of command to words
+        What stands before its command line, for example ``env NAME=VALUE``.
+    data : Path, optional
+        Where it keeps its data; ``data`` in the folder unless set.
     database_url : str
         SQLite unless set.
     """
@@ -66,10 +70,14 @@ class NodeProcess:
         quiet_s: float = 1.0,
         incomplete_s: float = 3.0,
         commands: Sequence[str] = ("serve",),
+        before: Mapping[str, Sequence[str]] | None = None,
+        data: Path | None = None,
         database_url: str = "",
     ) -> None:
         self.folder = folder
+        self.data = data or folder / "data"
         self.commands = commands
+        self._before = before or {}
         self.dicom_port, self.web_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.config = folder / "node.toml"
@@ -80,7 +88,7 @@ class NodeProcess:
             for n, ae, p in destinations
         )
         self.config.write_text(
-            f'data_dir = {json.dumps(str(folder / "data"))}\ndatabase_url = "{database_url}"\n'
+            f"data_dir = {json.dumps(str(self.data))}\ndatabase_url = {json.dumps(database_url)}\n"
             f"[listen]\nport = {self.dicom_port}\nmin_free_mb = 50\n"
             f"[complete]\nquiet_s = {quiet_s}\nincomplete_s = {incomplete_s}\n"
             f"[deliver]\nfirst_retry_s = 1.0\nlast_retry_s = 2.0\n{deliver}\n"
@@ -112,9 +120,10 @@ class NodeProcess:
         wait_for(self._is_up, seconds=240, what="the node")
 
     def _launch(self, command: str) -> subprocess.Popen[bytes]:
+        role, before = command.partition(":")[0], self._before.get(command, ())
         with (self.folder / "node.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "node.cli", command, "--config", str(self.config)],
+                [*before, sys.executable, "-m", "node.cli", role, "--config", str(self.config)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=ENVIRONMENT,
@@ -124,19 +133,14 @@ class NodeProcess:
         """Return the process id of one of the commands."""
         return self._processes[self.commands.index(command)].pid
 
-    def replace(self, command: str) -> None:
-        """End one command's process as a power cut would, and start it again."""
-        place = self.commands.index(command)
-        self._processes[place].kill()
-        self._processes[place].wait(timeout=10)
-        self._processes[place] = self._launch(command)
+    def ended(self) -> dict[str, int]:
+        """Return the commands whose processes have ended, with the ids these had."""
+        pairs = zip(self.commands, self._processes, strict=True)
+        return {c: p.pid for c, p in pairs if p.poll() is not None}
 
-    def revive(self) -> int:
-        """Start again what has ended by itself, as systemd would, and return how many that were."""
-        ended = [c for c, p in zip(self.commands, self._processes, strict=True) if p.poll()]
-        for command in ended:
-            self.replace(command)
-        return len(ended)
+    def relaunch(self, command: str) -> None:
+        """Start one command again that has ended."""
+        self._processes[self.commands.index(command)] = self._launch(command)
 
     def stop(self) -> None:
         """End every process as an administrator would."""

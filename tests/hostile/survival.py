@@ -12,12 +12,13 @@ import requests
 from node.dicom.reading.decoder import Decoder
 from node.storage.index import Index
 from tests.builders import mr_image, mr_study, part10, uid
+from tests.chaos.kills import children
+from tests.chaos.trouble import resident_mb
 from tests.hostile import corpus, files, lies, wire
 from tests.hostile.killers import killers
 from tests.node_process import ENVIRONMENT, NodeProcess
 from tests.raw_sender import COMMAND, data, pdu
 from tests.receiving import dataset
-from tests.soak.trouble import children, resident_mb
 from tests.waiting import wait_for
 
 ENDED = ("done", "rejected", "failed")
