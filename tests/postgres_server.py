@@ -18,15 +18,16 @@ _BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 class PostgresServer:
-    """One database cluster in a folder, without passwords, for this machine only.
+    """One database cluster, without passwords, for this machine only.
 
-    PostgreSQL refuses to run as root; then it runs as the user ``postgres`` of the package.
+    PostgreSQL refuses to run as root; then it runs as the user ``postgres`` of the package. Its
+    folder is not among those of pytest, which every session of pytest closes to other users.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         if not _BINARIES:
             pytest.skip("needs PostgreSQL (apt-get install postgresql)")
-        self._folder = folder
+        self._folder = Path(tempfile.mkdtemp(prefix="lumbar-postgres-"))
         self._port = free_port()
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self._place = ("-h", "127.0.0.1", "-p", str(self._port))
@@ -35,11 +36,6 @@ class PostgresServer:
         self.url = self._url("postgres")
 
     def __enter__(self) -> Self:
-        temporary = Path(tempfile.gettempdir())
-        for parent in (self._folder, *self._folder.parents):
-            # pytest keeps its folders to their owner; the database's user has to pass.
-            if temporary in parent.parents:
-                parent.chmod(0o755)
         shutil.chown(self._folder, self._user)
         data, user = self._folder / "data", self._user
         self._tool("initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync", user=user)
@@ -75,6 +71,7 @@ class PostgresServer:
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # fast shutdown: does not wait for clients
             self._process.wait(timeout=30)
+        shutil.rmtree(self._folder)
 
     def database(self) -> str:
         """Create an empty database and return its URL."""

@@ -90,8 +90,7 @@ def _hospital(folder: Path, database: str, kills: int) -> Iterator[Hospital]:
         before = dict.fromkeys(commands, words)
         server, store, url = None, None, ""
         if database == "postgres":
-            (folder / "postgres").mkdir()
-            server = stack.enter_context(PostgresServer(folder / "postgres"))
+            server = stack.enter_context(PostgresServer())
             store = stack.enter_context(S3Server(folder / "s3"))
             url, settings = server.url, settings + store.toml(timeout_s=3.0)
             commands.append("listen:2")
