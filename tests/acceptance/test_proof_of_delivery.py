@@ -192,7 +192,7 @@ def test_a_report_counts_while_the_worker_is_down(tmp_path: Path) -> None:
             node.kill()
             node.start()
             wait_for_proofs(node, {"pacs": ("delivered", "commitment")})
-            assert len(peer.asked) == 1
+            assert len(peer.asked) <= 2  # a request that was cut off is made once more
             assert peer.report(node.dicom_port, peer.asked[0]) == 0  # again is no error
             peer.asked[0].TransactionUID = "1.2.3"
             assert peer.report(node.dicom_port, peer.asked[0]) == 0x0115

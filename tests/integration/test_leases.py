@@ -219,8 +219,15 @@ def test_after_a_roll_back_the_older_version_takes_new_jobs_again(
     workers.start("older", 0.1)
     wait_for(lambda: _done(desk), seconds=60)
     newer = workers.start("newer", 0.1, "2")
-    desk.enqueue("study", "one more", "one more")
-    wait_for(lambda: "one more" in workers.seen("newer", "ended"), seconds=60)
+    more = (f"more-{number}" for number in range(1000))
+
+    def is_ahead() -> bool:
+        """Hand in another job: those that come before it is ready are the older one's."""
+        job = next(more)
+        desk.enqueue("study", job, job)
+        return bool(workers.seen("newer", "ended"))
+
+    wait_for(is_ahead, seconds=60, every=0.5)
     newer.kill()
     newer.wait()
     desk.enqueue("study", "and one", "and one")
