@@ -237,8 +237,12 @@ class Outbox:
             self._settle(this.study_uid, this.study_job)
 
     def _settle(self, study_uid: str, job_id: str) -> None:
-        """Put the study's end into the index once no delivery is open."""
-        row = self.index.study(study_uid)
+        """Put the study's end into the index once no delivery is open.
+
+        Inside `Index.together`. The lock lets one delivery settle after the other: of two that
+        end at the same moment each would take the other for open.
+        """
+        row = self.index.study(study_uid, lock=True)
         deliveries = [d for d in self.index.deliveries(study_uid) if d.job_id == job_id]
         # A study that waits for images again is not at its end, whatever became of earlier results.
         if row is None or row.state == "incomplete" or any(d.state in OPEN for d in deliveries):

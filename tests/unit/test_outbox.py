@@ -73,7 +73,7 @@ class Ledger:
     def deliveries(self, _uid: str) -> tuple[DeliveryRow, ...]:
         return tuple(self.rows.values())
 
-    def study(self, uid: str) -> StudyRow:
+    def study(self, uid: str, *, lock: bool) -> StudyRow:  # noqa: ARG002
         now = datetime.now(UTC)
         return StudyRow(uid, "delivering", ("as found",), "study:1", "PACS", now, now, 3)
 
