@@ -17,7 +17,7 @@ from node.config import Destination, Tls
 from node.dicom import statuses
 from node.dicom.sent import Ladder, SendReport, Sent
 from node.dicom.upper_layer.tls import client_context
-from node.dicom.upper_layer.transport import no_delay
+from node.dicom.upper_layer.transport import as_requestor
 from node.dicom.upper_layer.wire import MAX_PDU
 from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
 
@@ -185,7 +185,7 @@ def associated(
         ae_title=destination.ae_title,
         max_pdu=MAX_PDU,
         ext_neg=list(roles),
-        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay), *handlers],
+        evt_handlers=[(evt.EVT_CONN_OPEN, as_requestor), *handlers],
         tls_args=(secured, destination.tls_name or destination.host) if secured else None,
     )
     if secured is not None and secured.failure:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 
 from node import analysis
 from node.dicom.intake import part10_header
+from node.dicom.upper_layer.transport import as_requestor
 from node.errors import InvalidInstance
 from tests.builders import mr_image, part10, write_all
 from tests.hostile.corpus import TAKEN, Case, cases, image
@@ -34,7 +35,10 @@ def associate(port: int, syntax: str = EXPLICIT, max_pdu: int = 16382) -> Any:
     ae = AE(ae_title="HOSTILE")
     ae.acse_timeout = ae.dimse_timeout = 5
     contexts = [build_context(MR, syntax)]
-    return ae.associate("127.0.0.1", port, contexts, ae_title="LUMBAR", max_pdu=max_pdu)
+    handlers = [(evt.EVT_CONN_OPEN, as_requestor)]
+    return ae.associate(
+        "127.0.0.1", port, contexts, "LUMBAR", max_pdu=max_pdu, evt_handlers=handlers
+    )
 
 
 def assert_unharmed(node: Node) -> None:

@@ -25,12 +25,13 @@ from pydicom.uid import (
     MRImageStorage,
     RLELossless,
 )
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import Verification
 
 from node.dicom.reading.limits import check_file
+from node.dicom.upper_layer.transport import as_requestor
 from node.errors import Misconfigured
 from tests.builders import (
     PATIENT_ID,
@@ -53,7 +54,8 @@ def associate(port: int, *contexts: Any, calling: str = "SCANNER", called: str =
     ae = AE(ae_title=calling)
     ae.acse_timeout = ae.dimse_timeout = 20
     wanted = list(contexts) or [build_context(MRImageStorage, EXPLICIT)]
-    return ae.associate("127.0.0.1", port, contexts=wanted, ae_title=called)
+    handlers = [(evt.EVT_CONN_OPEN, as_requestor)]
+    return ae.associate("127.0.0.1", port, contexts=wanted, ae_title=called, evt_handlers=handlers)
 
 
 def send(port: int, *images: Dataset, syntax: str = EXPLICIT) -> list[int]:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,13 @@ from pydicom.uid import (
     MRImageStorage,
     RLELossless,
 )
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
+from pynetdicom.association import Association
+from pynetdicom.sop_class import Verification
 
 from node.config import Destination
 from node.dicom.receiver import Receiver
-from node.dicom.sender import echo, send
+from node.dicom.sender import associated, echo, send
 from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
 from tests.builders import capture, ct_image, mr_image, mr_study, part10, write_all
 from tests.orthanc_server import OrthancServer
@@ -304,3 +307,41 @@ def test_orthanc_has_what_was_sent(tmp_path: Path, orthanc: OrthancServer) -> No
     back = {uid: dataset(data) for uid, data in orthanc.files().items()}
     sent = {str(i.SOPInstanceUID): dataset(part10(i)) for i in [*images, packed]}
     assert back == sent
+
+
+class SlowToWakeUp(Association):  # type: ignore[misc]  # it has no types
+    """An association whose reactor, on a busy machine, is held up as its pause ends."""
+
+    _paused = True
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._paused
+
+    @_is_paused.setter
+    def _is_paused(self, value: bool) -> None:
+        if not value:
+            time.sleep(0.05)
+        self._paused = value
+
+
+def test_an_answer_is_not_lost_to_the_association_s_own_reactor(receiver: Receiver) -> None:
+    """An answer that pynetdicom's reactor takes is dropped: it must not get that far."""
+
+    def hold_up(event: Any) -> None:
+        event.assoc.__class__ = SlowToWakeUp
+        get_msg = event.assoc.dimse.get_msg
+
+        def come_late(block: bool = False) -> Any:
+            if block:
+                time.sleep(0.1)  # the answer is there before anybody waits for it
+            return get_msg(block)
+
+        event.assoc.dimse.get_msg = come_late
+
+    place = destination(receiver.port, timeout_s=3)
+    held_up = [(evt.EVT_CONN_OPEN, hold_up)]
+    with associated(place, "NODE", [build_context(Verification)], handlers=held_up) as association:
+        answers = [association.send_c_echo() for _ in range(5)]
+
+    assert [answer.get("Status") for answer in answers] == [0] * 5
