@@ -1,23 +1,28 @@
 """Processes on loopback for ``demo`` and ``bench``: free ports, programs, started and ended."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: Debian's DCMTK, which Orthanc links too, leaves Nagle's algorithm on unless told otherwise.
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 _STOP_S = 20.0
+#: Below those that systems give to outgoing connections (from 32768 on Linux, 49152 elsewhere).
+_PORTS = range(15_000, 32_000)
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nothing uses now and no outgoing connection takes meanwhile."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def find(program: str) -> str | None:

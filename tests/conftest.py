@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from node.loopback import free_port as find_free_port
 from tests.certificates import Authority
 from tests.orthanc_server import OrthancServer
 from tests.postgres_server import PostgresServer
 from tests.s3_server import S3Server
-from tests.waiting import free_port as find_free_port
 
 if TYPE_CHECKING:
     from node.phantom import PhantomStudy

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from node.loopback import free_port
 from tests.receiving import DCMTK_ENVIRONMENT
-from tests.waiting import answers, free_port, wait_for
+from tests.waiting import answers, wait_for
 
 
 @contextmanager

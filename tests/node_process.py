@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import requests
 
-from tests.waiting import free_port, wait_for
+from node.loopback import free_port
+from tests.waiting import wait_for
 
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 

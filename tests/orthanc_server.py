@@ -19,7 +19,8 @@ from typing import Any, Self
 
 import requests
 
-from tests.waiting import answers, free_port, wait_for
+from node.loopback import free_port
+from tests.waiting import answers, wait_for
 
 ORTHANC = Path("/usr/sbin/Orthanc")
 PLUGINS = Path("/usr/share/orthanc/plugins")

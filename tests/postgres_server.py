@@ -12,7 +12,8 @@ from typing import Self
 
 import pytest
 
-from tests.waiting import free_port, wait_for
+from node.loopback import free_port
+from tests.waiting import wait_for
 
 _BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 

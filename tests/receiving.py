@@ -23,10 +23,11 @@ from node.dicom.intake import read_row
 from node.dicom.pledge import Keep
 from node.dicom.reading.limits import check
 from node.dicom.scp.listener import Listener
+from node.loopback import free_port
 from node.storage.archive import Archive
 from node.storage.index import Index
 from node.storage.quarantine import Quarantine
-from tests.waiting import answers, free_port, wait_for
+from tests.waiting import answers, wait_for
 
 #: Without TCP_NODELAY Debian's DCMTK waits 40 ms for each answer.
 DCMTK_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}

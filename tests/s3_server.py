@@ -14,8 +14,9 @@ from typing import Self
 
 from node.config import Storage
 from node.errors import StoreUnavailable
+from node.loopback import free_port
 from node.storage.store import Store
-from tests.waiting import free_port, wait_for
+from tests.waiting import wait_for
 
 WEED = Path(sys.executable).parent / "weed"
 KEY, SECRET = "lumbar", "a secret of the tests"
@@ -102,7 +103,7 @@ class S3Server:
         self._process.send_signal(number)
 
     def _takes_objects(self) -> bool:
-        assert self._process is not None and self._process.poll() is None, "it has ended"
+        assert self._process is not None and self._process.poll() is None, self._last_words()
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self._ports["s3"])) != 0:
                 return False
@@ -111,3 +112,7 @@ class S3Server:
         except StoreUnavailable:
             return False
         return True
+
+    def _last_words(self) -> str:
+        lines = (self._folder / "log").read_text("utf-8", "replace").splitlines()
+        return "the object store has ended:\n" + "\n".join(lines[-20:])

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 import uvicorn
 
-from tests.waiting import free_port, wait_for
+from node.loopback import free_port
+from tests.waiting import wait_for
 
 
 class Served:

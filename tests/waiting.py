@@ -1,4 +1,4 @@
-"""Ports, and waiting with a deadline, for every tier of tests."""
+"""Waiting with a deadline, for every tier of tests."""
 
 import socket
 import time
@@ -6,13 +6,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """Return a loopback TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

@@ -7,10 +7,10 @@ import pydicom
 import pytest
 from pydicom.encaps import encapsulate
 
+from node.loopback import free_port
 from node.phantom import PhantomStudy, StudyOptions, make_study
 from node.results import read_report
 from tests.node_process import NodeProcess, cli
-from tests.waiting import free_port
 
 
 def test_analyse_leaves_a_whole_result(

@@ -11,11 +11,12 @@ from pynetdicom.sop_class import (
     StorageCommitmentPushModelInstance,
 )
 
+from node.loopback import free_port
 from tests.builders import mr_study, part10
 from tests.integration.test_commitment import action
 from tests.node_process import NodeProcess
 from tests.orthanc_server import OrthancServer
-from tests.waiting import free_port, wait_for
+from tests.waiting import wait_for
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 

@@ -15,6 +15,7 @@ import pytest
 from node.config import Listen
 from node.dicom.scp.listener import Listener
 from node.errors import DiskFull
+from node.loopback import free_port
 from node.storage.archive import Archive
 from node.storage.index import Index
 from tests.builders import mr_study, uid, write_all
@@ -22,7 +23,7 @@ from tests.node_process import NodeProcess
 from tests.node_process import storescu as send_folder
 from tests.receiving import dataset, listening, storescu
 from tests.small_disk import Ballast, small_disk
-from tests.waiting import free_port, wait_for
+from tests.waiting import wait_for
 
 SLICES = 5
 

@@ -13,11 +13,12 @@ from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 
+from node.loopback import free_port
 from tests import builders
 from tests.certificates import Authority
 from tests.node_process import NodeProcess
 from tests.orthanc_server import OrthancServer
-from tests.waiting import free_port, wait_for
+from tests.waiting import wait_for
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TOKEN = "a token of the house"  # noqa: S105

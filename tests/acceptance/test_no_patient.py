@@ -10,11 +10,12 @@ import requests
 from pydicom.encaps import encapsulate
 from pynetdicom import AE, build_context
 
+from node.loopback import free_port
 from node.phantom import StudyOptions, make_study
 from tests.builders import mr_image
 from tests.node_process import NodeProcess, cli, storescu
 from tests.receiving import dcmtk
-from tests.waiting import free_port, wait_for
+from tests.waiting import wait_for
 
 #: What identifies the patient; each is long enough to be found by chance nowhere.
 NAME, IDENTIFIER, BIRTH_DATE = "ZYXWVUT^QPONMLK", "PID-93817264", "19370611"

@@ -14,11 +14,12 @@ from playwright.sync_api import expect
 from node.config import OrthancPeer, Web
 from node.dicom import orthanc as client
 from node.errors import NotAssessable
+from node.loopback import free_port
 from node.web.app import create_app
 from tests import builders
 from tests.ohif_page import ARTEFACTS, browser
 from tests.orthanc_server import OrthancServer
-from tests.waiting import free_port, wait_for
+from tests.waiting import wait_for
 
 FOLDER = Path(__file__).resolve().parents[2] / "orthanc"
 QUIET_S = 4.0  # longer than StableAge and Orthanc's own look around, once a second

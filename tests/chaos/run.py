@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from node.loopback import free_port
 from tests.chaos.count import count
 from tests.chaos.destination import WELL, Destination
 from tests.chaos.kills import Killer, Record, Supervisor
@@ -22,7 +23,6 @@ from tests.orthanc_server import OrthancServer
 from tests.postgres_server import PostgresServer
 from tests.s3_server import S3Server
 from tests.small_disk import Ballast, small_disk
-from tests.waiting import free_port
 
 COMMANDS = ("listen", "work", "work:2", "web")
 _DISK_MB = (3000, 40)  # to begin with, and for each kill: as many studies are analysed meanwhile

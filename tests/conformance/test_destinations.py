@@ -24,12 +24,13 @@ from node.config import Destination
 from node.dicom import statuses
 from node.errors import DeliveryRefused
 from node.exchange.delivery import deliver
+from node.loopback import free_port
 from node.results import read_report
 from tests.conformance.cases import Case, saved
 from tests.orthanc_server import OrthancServer
 from tests.receiving import DCMTK_ENVIRONMENT
 from tests.results_study import small_study
-from tests.waiting import answers, free_port, wait_for
+from tests.waiting import answers, wait_for
 
 CAPTURE, OVERLAY = "SecondaryCaptureImageStorage", "GrayscaleSoftcopyPresentationStateStorage"
 KEYS, PDF = "KeyObjectSelectionDocumentStorage", "EncapsulatedPDFStorage"

@@ -12,11 +12,12 @@ import pytest
 
 from node.config import Audit, Tls
 from node.dicom.audit import Event
+from node.loopback import free_port
 from node.trust import syslog
 from node.trust.audit import Trail
 from node.trust.syslog import Forwarder
 from tests.certificates import Authority
-from tests.waiting import free_port, wait_for
+from tests.waiting import wait_for
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 

@@ -9,9 +9,9 @@ from node.config import DicomwebPeer
 from node.dicom import dicomweb
 from node.dicom.counting import count_images
 from node.errors import DestinationUnavailable
+from node.loopback import free_port
 from tests.builders import SERIES, ct_image, mr_study, part10, uid
 from tests.orthanc_server import DICOMWEB_PLUGIN, OrthancServer
-from tests.waiting import free_port
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,10 @@ from node.errors import (
     NotAssessable,
     RetryLater,
 )
+from node.loopback import free_port
 from tests import builders
 from tests.dicomweb_parts import BOUNDARY, MULTIPART, message
 from tests.orthanc_server import DICOMWEB_PLUGIN, OrthancServer
-from tests.waiting import free_port
 
 
 class File:

@@ -12,11 +12,11 @@ from node.dicom import dicomweb
 from node.dicom.dicomweb import stow
 from node.errors import DestinationUnavailable
 from node.exchange.pull import from_dicomweb
+from node.loopback import free_port
 from node.web.app import create_app
 from tests import builders
 from tests.certificates import Authority
 from tests.serving import Served
-from tests.waiting import free_port
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from node.errors import (
     NotAssessable,
     RetryLater,
 )
+from node.loopback import free_port
 from tests import builders
 from tests.orthanc_server import OrthancServer
-from tests.waiting import free_port
 
 SECURED = {"AuthenticationEnabled": True, "RegisteredUsers": {"lumbar": "right"}}
 

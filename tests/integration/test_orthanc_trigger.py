@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from node.loopback import free_port
 from orthanc import plugin
-from tests.waiting import free_port
 
 Answer = tuple[int, bytes]
 

@@ -23,13 +23,14 @@ from node.dicom.receiver import Receiver
 from node.dicom.reporting import report
 from node.dicom.sender import send
 from node.errors import DeliveryRefused, DestinationUnavailable
+from node.loopback import free_port
 from tests.builders import mr_image, mr_study, uid
 from tests.dcmqrscp import dcmqrscp
 from tests.integration.test_commitment import Promises
 from tests.integration.test_listener import send as send_in
 from tests.orthanc_server import OrthancServer
 from tests.receiving import listening
-from tests.waiting import answers, free_port, wait_for
+from tests.waiting import answers, wait_for
 
 MR = str(MRImageStorage)
 REFERENCES = [Reference(MR, "1.2.3.1"), Reference(MR, "1.2.3.2")]

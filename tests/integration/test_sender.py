@@ -26,10 +26,11 @@ from node.config import Destination
 from node.dicom.receiver import Receiver
 from node.dicom.sender import associated, echo, send
 from node.errors import DeliveryRefused, DestinationUnavailable, InvalidInstance
+from node.loopback import free_port
 from tests.builders import capture, ct_image, mr_image, mr_study, part10, write_all
 from tests.orthanc_server import OrthancServer
 from tests.receiving import dataset
-from tests.waiting import free_port, wait_for
+from tests.waiting import wait_for
 
 EXPLICIT, IMPLICIT = str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)
 

@@ -11,10 +11,11 @@ import pytest
 from node.config import Destination, Tls
 from node.dicom import sender
 from node.errors import DestinationUnavailable, Misconfigured
+from node.loopback import free_port
 from tests.builders import mr_image
 from tests.certificates import Authority, Certificate
 from tests.receiving import DCMTK_ENVIRONMENT
-from tests.waiting import answers, free_port, wait_for
+from tests.waiting import answers, wait_for
 
 
 @pytest.fixture(scope="module")

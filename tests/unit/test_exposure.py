@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from node.config import Config, Listen, Source, Tls, Web
+from node.loopback import free_port
 from node.trust import exposure
 from tests.certificates import Authority
-from tests.waiting import free_port
 
 
 def found(config: Config) -> dict[str, exposure.Finding]:
