@@ -158,16 +158,16 @@ class Outbox:
         """Hand in one try, counted from now."""
         this = Try(job_id, study_uid, destination, attempt, datetime.now(UTC).isoformat())
         with self.index.together() as transaction:
-            self._note(this, Outcome("pending", ""))
-            self._enqueue(this, 0.0, transaction)
+            if self._note(this, Outcome("pending", "")):
+                self._enqueue(this, 0.0, transaction)
 
     def repeat(self, this: Try, why: str, delay_s: float) -> None:
         """Send once more what a destination took and does not have."""
         now = datetime.now(UTC).isoformat()
         following = this._replace(attempt=this.attempt + 1, since=now, again=this.again + 1)
         with self.index.together() as transaction:
-            self._note(following, Outcome("pending", why))
-            self._enqueue(following, delay_s, transaction)
+            if self._note(following, Outcome("pending", why)):
+                self._enqueue(following, delay_s, transaction)
 
     def lose(self, this: Try, why: str) -> None:
         """Give up a delivery that was taken, and is not there: a person must look."""
@@ -212,7 +212,8 @@ class Outbox:
     def _end(self, this: Try, outcome: Outcome) -> None:
         """Note how a try ended, together with the next one, or with the search for its proof."""
         with self.index.together() as transaction:
-            self._note(this, outcome)
+            if not self._note(this, outcome):
+                return
             if outcome.next_try_s is not None:
                 following = this._replace(attempt=this.attempt + 1)
                 self._enqueue(following, outcome.next_try_s, transaction)
@@ -222,8 +223,9 @@ class Outbox:
     def _enqueue(self, this: Try, delay_s: float, within: Transaction) -> None:
         self.desk.enqueue("deliver", this.job_id, *this, delay_s=delay_s, within=within)
 
-    def _note(self, this: Try, outcome: Outcome) -> None:
-        self.index.upsert_delivery(
+    def _note(self, this: Try, outcome: Outcome) -> bool:
+        """Note how far a delivery is; False when it was noted before, with what follows from it."""
+        is_news = self.index.upsert_delivery(
             this.study_job,
             this.study_uid,
             this.destination,
@@ -233,8 +235,9 @@ class Outbox:
             proof=outcome.proof,
             proof_note=outcome.proof_note,
         )
-        if outcome.state not in OPEN:
+        if is_news and outcome.state not in OPEN:
             self._settle(this.study_uid, this.study_job)
+        return is_news
 
     def _settle(self, study_uid: str, job_id: str) -> None:
         """Put the study's end into the index once no delivery is open.

@@ -1,17 +1,13 @@
 """The deliveries of the index: how far each is, and what proves it."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import (
-    select,
-    update,
-)
+from sqlalchemy import and_, case, or_, select, update
 
 from node.storage.database import Database
 from node.storage.rows import PROOFS, DeliveryRow
-from node.storage.tables import (
-    deliveries,
-)
+from node.storage.tables import deliveries
 
 
 class Deliveries(Database):
@@ -28,8 +24,15 @@ class Deliveries(Database):
         *,
         proof: str = "",
         proof_note: str = "",
-    ) -> None:
-        """Note how far a delivery is; one row for each job and destination."""
+    ) -> bool:
+        """Note how far a delivery is; one row for each job and destination.
+
+        Returns
+        -------
+        bool
+            False when that is known, and maybe more: a step that a crash cut off is repeated, and
+            must not undo what was built on its first run.
+        """
         values = {
             "study_uid": study_uid,
             "state": state,
@@ -41,8 +44,14 @@ class Deliveries(Database):
         }
         key = {"job_id": job_id, "destination": destination}
         row = self._insert(deliveries).values(key | values)
+        old, new = deliveries.c, row.excluded
+        is_further = or_(
+            old.attempts < new.attempts,
+            and_(old.attempts == new.attempts, _progress(old.state) < _progress(new.state)),
+        )
+        upsert = row.on_conflict_do_update(index_elements=list(key), set_=values, where=is_further)
         with self.together() as transaction:
-            transaction.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
+            return transaction.execute(upsert.returning(old.job_id)).first() is not None
 
     def set_proof(
         self, job_id: str, destination: str, attempts: int, proof: str, note: str
@@ -71,3 +80,8 @@ class Deliveries(Database):
             .order_by(deliveries.c.updated_at.desc(), deliveries.c.destination)
         )
         return tuple(DeliveryRow(**row._mapping) for row in self._read(query))
+
+
+def _progress(state: Any) -> Any:
+    """Return how far within one try a state is; one that was delivered may be lost again."""
+    return case((state == "pending", 0), (state == "dead", 2), else_=1)

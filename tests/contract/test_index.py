@@ -207,12 +207,39 @@ def test_the_input_hash_is_of_the_set_of_instances(index: Index, tmp_path: Path)
 
 
 def test_a_delivery_is_one_row_that_changes(index: Index) -> None:
-    """Repeated notes for a job and destination overwrite each other."""
+    """The later note of a job and destination takes the place of the earlier."""
     index.upsert_delivery("job-1", STUDY, "pacs", "waiting", 1, "no answer")
-    index.upsert_delivery("job-1", STUDY, "archive", "done", 1)
-    index.upsert_delivery("job-1", STUDY, "pacs", "done", 2)
+    index.upsert_delivery("job-1", STUDY, "archive", "delivered", 1)
+    index.upsert_delivery("job-1", STUDY, "pacs", "delivered", 2)
     rows = {d.destination: (d.state, d.attempts, d.message) for d in index.deliveries(STUDY)}
-    assert rows == {"pacs": ("done", 2, ""), "archive": ("done", 1, "")}
+    assert rows == {"pacs": ("delivered", 2, ""), "archive": ("delivered", 1, "")}
+
+
+@pytest.mark.parametrize(
+    ("before", "told", "is_news"),
+    [
+        (("pending", 1), ("pending", 1), False),
+        (("pending", 1), ("waiting", 1), True),
+        (("waiting", 1), ("pending", 1), False),
+        (("delivered", 1), ("pending", 1), False),
+        (("delivered", 1), ("delivered", 1), False),
+        (("delivered", 1), ("dead", 1), True),
+        (("delivered", 1), ("pending", 2), True),
+        (("delivered", 2), ("waiting", 1), False),
+        (("dead", 1), ("pending", 2), True),
+    ],
+)
+def test_a_delivery_never_goes_back(
+    index: Index, before: tuple[str, int], told: tuple[str, int], is_news: bool
+) -> None:
+    """A step that is run again after a crash does not undo what came after it, or its proof."""
+    index.upsert_delivery("job-1", STUDY, "pacs", *before, proof="query")
+
+    assert index.upsert_delivery("job-1", STUDY, "pacs", *told) == is_news
+
+    (row,) = index.deliveries(STUDY)
+    expected = (*told, "") if is_news else (*before, "query")
+    assert (row.state, row.attempts, row.proof) == expected
 
 
 def test_a_proof_belongs_to_the_delivery_that_was_made(index: Index) -> None:

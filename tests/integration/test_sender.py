@@ -346,3 +346,14 @@ def test_an_answer_is_not_lost_to_the_association_s_own_reactor(receiver: Receiv
         answers = [association.send_c_echo() for _ in range(5)]
 
     assert [answer.get("Status") for answer in answers] == [0] * 5
+
+
+def test_a_report_that_is_served_meanwhile_does_not_hold_up_the_sender(receiver: Receiver) -> None:
+    """The thread that serves it says that the reactor runs, which waits; nobody waits for that."""
+    place = destination(receiver.port, timeout_s=3)
+    with associated(place, "NODE", [build_context(Verification)]) as association:
+        association._reactor_checkpoint.clear()
+        wait_for(lambda: association._is_paused)
+        association._is_paused = False  # as pynetdicom does behind an N-EVENT-REPORT
+
+        assert association.send_c_echo().Status == 0

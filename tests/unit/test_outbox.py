@@ -61,10 +61,11 @@ class Ledger:
         self.ended: list[tuple[str, tuple[str, ...]]] = []
         self.to_prove: list[tuple[Try, list[Stored]]] = []
 
-    def upsert_delivery(self, job: str, uid: str, to: str, *rest: Any, **proof: str) -> None:
+    def upsert_delivery(self, job: str, uid: str, to: str, *rest: Any, **proof: str) -> bool:
         state, attempts, message = rest
         now = datetime.now(UTC)
         self.rows[to] = DeliveryRow(job, uid, to, state, attempts, message, now, **proof)
+        return True
 
     def prove(self, this: Try, stored: Sequence[Stored], within: Any) -> None:
         assert within == "one transaction"
