@@ -27,7 +27,7 @@ from node.received import Received
 from node.recovery import Recovery
 from node.result_folder import delivery_order, ending
 from node.retention import Retention
-from node.runs import Runs
+from node.runs import AT_WORK, Runs
 from node.shown import Shown
 from node.storage.engine import Transaction
 from node.storage.index import Index
@@ -41,7 +41,6 @@ from node.trust.syslog import Forwarder
 from node.watch import Watcher
 
 TASKS_AT_ONCE = 2
-AT_WORK = frozenset({"queued", "running", "delivering"})
 
 
 class Node(Shown):

@@ -66,8 +66,8 @@ class Queue:
     at_once : int
         How many in one process; where the queue has `LANES`, in each of them.
     anew : callable, optional
-        ``(job id, *arguments)``: hand a job in that has to begin anew, under a new id; none: the
-        same is handed in once more.
+        Called with a job's arguments: hand it in under a new id, because it has to begin anew;
+        none: the same is handed in once more.
     """
 
     name: str
@@ -322,7 +322,7 @@ class Worker:
                 continue
             log.warning("a job begins anew", job_id=job.workflow_id, begun_by=job.app_version)
             if queue.anew:
-                queue.anew(job.workflow_id, *arguments)
+                queue.anew(*arguments)
             else:
                 self._desk.enqueue(queue.name, f"{job.workflow_id}+", *arguments)
             self._desk.cancel(job.workflow_id)

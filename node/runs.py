@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 AGAIN_S = 60.0
 ENDED = frozenset({"done", "rejected", "failed"})
-UNENDED = frozenset({"queued", "running", "delivering"})
+AT_WORK = frozenset({"queued", "running", "delivering"})
 ANEW = (
     "it was begun by a version of software and models that no worker has any more: it is run "
     "anew by the present one"
@@ -128,7 +128,7 @@ class Runs:
     def anew(self, job_id: str, study_uid: str, *_: object) -> None:
         """Run a study once more that no worker can finish, unless a newer job has it."""
         row = self.index.study(study_uid)
-        if row is not None and row.job_id == job_id and row.state in UNENDED:
+        if row is not None and row.job_id == job_id and row.state in AT_WORK:
             self.enqueue(study_uid, [ANEW], run=_run_of(job_id) + 1)
 
     def requeue(self, study_uid: str) -> None:
