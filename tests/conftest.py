@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from node.dicom.receiver import Receiver
 from node.loopback import free_port as find_free_port
 from tests.certificates import Authority
 from tests.orthanc_server import OrthancServer
@@ -53,6 +54,14 @@ def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL for all tests of a session; each takes a database of its own."""
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    """A receiving PACS with an empty folder."""
+    made = Receiver(tmp_path / "received")
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

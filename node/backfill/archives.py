@@ -183,8 +183,8 @@ class FolderTree:
 
 
 @dataclass
-class OrthancArchive:
-    """An Orthanc of the configuration."""
+class _PeerArchive:
+    """A peer of the configuration."""
 
     place: str
     peers: Peers
@@ -193,6 +193,14 @@ class OrthancArchive:
     def source(self) -> str:
         """The peer, and that it was walked through."""
         return f"{BACKFILL}:{self.place}"
+
+    def bring(self, name: str, _files: Files) -> str:
+        """Fetch what is not here."""
+        return self.peers.fetch(self.source, name)
+
+
+class OrthancArchive(_PeerArchive):
+    """An Orthanc of the configuration."""
 
     def pages(self, wanted: Wanted) -> Iterator[Iterable[Found]]:
         """Ask once for all identifiers: 44 bytes a study."""
@@ -202,26 +210,13 @@ class OrthancArchive:
         """Return what `node.dicom.orthanc.images` says."""
         return orthanc.images(self.peers.orthanc(self.place), name)
 
-    def bring(self, name: str, _files: Files) -> str:
-        """Fetch what is not here."""
-        return self.peers.fetch(self.source, name)
-
     def answers(self) -> bool:
         """Ask for its version."""
         return _answers(orthanc.ping, self.peers.orthanc(self.place))
 
 
-@dataclass
-class DicomwebArchive:
+class DicomwebArchive(_PeerArchive):
     """A DICOMweb archive of the configuration."""
-
-    place: str
-    peers: Peers
-
-    @property
-    def source(self) -> str:
-        """The peer, and that it was walked through."""
-        return f"{BACKFILL}:{self.place}"
 
     def pages(self, wanted: Wanted) -> Iterator[Iterable[Found]]:
         """Ask page by page until one brings nothing: a server may give less than is asked for.
@@ -237,10 +232,6 @@ class DicomwebArchive:
     def images(self, name: str, _files: Files) -> tuple[str, frozenset[str]]:
         """Return the MR images that it holds of a study."""
         return name, dicomweb.images(self.peers.dicomweb(self.place), name)
-
-    def bring(self, name: str, _files: Files) -> str:
-        """Fetch what is not here."""
-        return self.peers.fetch(self.source, name)
 
     def answers(self) -> bool:
         """Ask for one study."""

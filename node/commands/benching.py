@@ -1,6 +1,7 @@
 """``bench``: figures of this node beside those of its peers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -23,6 +24,22 @@ from node.config import load
 bench = typer.Typer(help="Measure this node beside its peers, in one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 
+Folder = Annotated[
+    Path, typer.Option(exists=True, resolve_path=True, help="On the disk to measure")
+]
+Progress = Callable[[str], None]
+
+
+def _measured(run: Callable[..., dict[str, Any]], as_json: bool) -> dict[str, Any]:
+    """Measure, telling how far it is; the figures are empty when they were printed as JSON."""
+    start_logging(service=False)
+    with err.status("starting") as status:
+        found = run(progress=status.update)
+    if as_json:
+        print_json(found)
+        return {}
+    return found
+
 
 @bench.command("ingest")
 def ingest_command(  # noqa: PLR0917 - a command line
@@ -30,29 +47,23 @@ def ingest_command(  # noqa: PLR0917 - a command line
     runs: Annotated[int, typer.Option(min=1, help="Every figure is a median of so many")] = 3,
     senders: Annotated[list[int], typer.Option(min=1, help="At once; repeatable")] = [1, 4, 8],  # noqa: B006
     memory: Annotated[int, typer.Option(help="Images of a memory run of this node; 0: none")] = 0,
-    folder: Annotated[
-        Path, typer.Option(exists=True, resolve_path=True, help="On the disk to measure")
-    ] = Path(),
+    folder: Folder = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Receive the same images as this node, Orthanc, DCMTK and pynetdicom, side by side."""
-    start_logging(service=False)
-    with err.status("starting") as status:
+
+    def run(progress: Progress) -> dict[str, Any]:
         found = ingest.run(
-            folder,
-            count=instances,
-            runs=runs,
-            senders_at_once=senders,
-            progress=status.update,
+            folder, count=instances, runs=runs, senders_at_once=senders, progress=progress
         )
         if memory:
-            found["memory_mb"] = ingest.memory(folder, count=memory, progress=status.update)
-    if as_json:
-        print_json(found)
-        return
-    for line in _lines(found):
-        out.print(line, highlight=False, soft_wrap=True)
-    out.print(_cells(found), crop=False, no_wrap=True, width=100)
+            found["memory_mb"] = ingest.memory(folder, count=memory, progress=progress)
+        return found
+
+    if found := _measured(run, as_json):
+        for line in _lines(found):
+            out.print(line, highlight=False, soft_wrap=True)
+        out.print(_cells(found), crop=False, no_wrap=True, width=100)
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
@@ -108,15 +119,9 @@ def pipeline_command(
     as_json: AsJson = False,
 ) -> None:
     """Analyse a phantom study, stage by stage."""
-    start_logging(service=False)
-    settings = load(config)
-    with err.status("starting") as status:
-        found = pipeline.run(settings, runs=runs, progress=status.update)
-    if as_json:
-        print_json(found)
-        return
-    for stage, ms in found["stages_ms"].items():
-        out.print(f"{stage:>20} {ms:8.0f} ms", highlight=False)
+    if found := _measured(partial(pipeline.run, load(config), runs=runs), as_json):
+        for stage, ms in found["stages_ms"].items():
+            out.print(f"{stage:>20} {ms:8.0f} ms", highlight=False)
 
 
 @bench.command("end-to-end")
@@ -125,14 +130,9 @@ def end_to_end_command(
     as_json: AsJson = False,
 ) -> None:
     """Time a node as shipped, from the last image acknowledged to the report delivered."""
-    start_logging(service=False)
-    with err.status("starting") as status:
-        found = end_to_end.run(runs=runs, progress=status.update)
-    if as_json:
-        print_json(found)
-        return
-    each = ", ".join(f"{one:.1f}" for one in found["seconds"])
-    out.print(f"last image to report: {found['median_s']:.1f} s (median of {each})")
+    if found := _measured(partial(end_to_end.run, runs=runs), as_json):
+        each = ", ".join(f"{one:.1f}" for one in found["seconds"])
+        out.print(f"last image to report: {found['median_s']:.1f} s (median of {each})")
 
 
 @bench.command("queue")
@@ -149,18 +149,18 @@ def queue_command(
     as_json: AsJson = False,
 ) -> None:
     """Time what a node asks of its databases, as their history grows: it has to stay flat."""
-    start_logging(service=False)
-    with err.status("starting") as status:
-        found = queue.run(rows=sorted(rows), runs=runs, database=database, progress=status.update)
-    if as_json:
-        print_json(found)
-        return
+    run = partial(queue.run, rows=sorted(rows), runs=runs, database=database)
+    if found := _measured(run, as_json):
+        out.print(_queue_table(found))
+
+
+def _queue_table(found: dict[str, Any]) -> Table:
     table = Table(f"ms, {found['database']}", box=None)
     for count in found["rows"]:
         table.add_column(f"{count:,} studies", justify="right")
     for what, figures in found["ms"].items():
         table.add_row(what, *(f"{ms:.2f}" for ms in figures))
-    out.print(table)
+    return table
 
 
 @bench.command("engine")
@@ -170,20 +170,16 @@ def engine_command(
     database: Annotated[
         str, typer.Option(help="SQLAlchemy URL of an empty database, measured beside SQLite")
     ] = "",
-    folder: Annotated[
-        Path, typer.Option(exists=True, resolve_path=True, help="On the disk to measure")
-    ] = Path(),
+    folder: Folder = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Time what durability costs a study, beside a loop that only commits, and a kill -9."""
-    start_logging(service=False)
-    with err.status("starting") as status:
-        found = engine.run(
-            folder, jobs=jobs, kills=kills, database=database, progress=status.update
-        )
-    if as_json:
-        print_json(found)
-        return
+    run = partial(engine.run, folder, jobs=jobs, kills=kills, database=database)
+    if found := _measured(run, as_json):
+        _tell_engine(found)
+
+
+def _tell_engine(found: dict[str, Any]) -> None:
     machine = found["machine"]
     told = f"{machine['cores']} cores, {machine['file_system']}, load {machine['load_average']}"
     out.print(told, highlight=False, soft_wrap=True)

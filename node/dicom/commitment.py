@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
@@ -21,6 +21,8 @@ from node.dicom.intake import is_whole
 from node.dicom.reading.attributes import UNREADABLE
 from node.dicom.reading.limits import uid
 from node.errors import InvalidInstance, Misconfigured
+
+T = TypeVar("T")
 
 INSTANCE = str(StorageCommitmentPushModelInstance)
 REQUEST = 1  # the only action type, PS3.4 table J.3-1
@@ -126,21 +128,35 @@ def parse(raw: bytes, syntax: str) -> Asked:
     InvalidInstance
         When it is not what the standard wants.
     """
-    try:
-        said = read_dataset(BytesIO(raw), syntax == ImplicitVRLittleEndian, True)
-        transaction = uid(str(said.TransactionUID), "TransactionUID")
-        references = tuple(
-            Reference(
-                uid(str(one.ReferencedSOPClassUID), "ReferencedSOPClassUID"),
-                uid(str(one.ReferencedSOPInstanceUID), "ReferencedSOPInstanceUID"),
-            )
-            for one in said.ReferencedSOPSequence
-        )
-    except UNREADABLE as error:
-        raise InvalidInstance("the storage commitment request is not readable") from error
-    if not references:
+    asked = read(raw, syntax, "request", _asked)
+    if not asked.references:
         raise InvalidInstance("the storage commitment request names no instance")
-    return Asked(transaction, references)
+    return asked
+
+
+def _asked(said: Dataset) -> Asked:
+    references = tuple(
+        Reference(
+            uid(str(one.ReferencedSOPClassUID), "ReferencedSOPClassUID"),
+            uid(str(one.ReferencedSOPInstanceUID), "ReferencedSOPInstanceUID"),
+        )
+        for one in said.ReferencedSOPSequence
+    )
+    return Asked(uid(str(said.TransactionUID), "TransactionUID"), references)
+
+
+def read(raw: bytes, syntax: str, what: str, take: Callable[[Dataset], T]) -> T:
+    """Read a message's data set, in implicit or explicit VR little endian.
+
+    Raises
+    ------
+    InvalidInstance
+        When it is not what the standard wants; ``what`` says which message that is.
+    """
+    try:
+        return take(read_dataset(BytesIO(raw), syntax == ImplicitVRLittleEndian, True))
+    except UNREADABLE as error:
+        raise InvalidInstance(f"the storage commitment {what} is not readable") from error
 
 
 def answer(asked: Asked, lookup: Lookup) -> Answer:

@@ -6,12 +6,9 @@ opens to the listener of this node (PS3.4 annex J): both end in `Keep`.
 
 import time
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from typing import Any, NamedTuple
 
 from pydicom import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import build_context, evt
 
 from node.config import Destination, Tls
@@ -50,23 +47,8 @@ Keep = Callable[[Reported], bool]
 
 
 def report_of(raw: bytes, syntax: str) -> Reported:
-    """Read the event information of a report (PS3.4 table J.3-2).
-
-    Parameters
-    ----------
-    raw : bytes
-    syntax : str
-        Implicit or explicit VR little endian.
-
-    Raises
-    ------
-    InvalidInstance
-        When it is not what the standard wants.
-    """
-    try:
-        return _reported(read_dataset(BytesIO(raw), syntax == ImplicitVRLittleEndian, True))
-    except UNREADABLE as error:
-        raise InvalidInstance("the storage commitment report is not readable") from error
+    """Read the event information of a report (PS3.4 table J.3-2); see `commitment.read`."""
+    return commitment.read(raw, syntax, "report", _reported)
 
 
 def _reported(said: Dataset) -> Reported:

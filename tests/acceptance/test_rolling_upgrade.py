@@ -26,14 +26,7 @@ Start = Callable[..., NodeProcess]
 
 
 @pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[Receiver]:
-    receiver = Receiver(tmp_path / "pacs")
-    yield receiver
-    receiver.stop()
-
-
-@pytest.fixture
-def start(tmp_path: Path, pacs: Receiver) -> Iterator[Start]:
+def start(tmp_path: Path, receiver: Receiver) -> Iterator[Start]:
     """Start commands of one node, a process each; the new release's models are elsewhere."""
     newer = tmp_path / "models"
     shutil.copytree(MODELS, newer)
@@ -44,7 +37,7 @@ def start(tmp_path: Path, pacs: Receiver) -> Iterator[Start]:
         def started(name: str, *commands: str, models: Path = MODELS) -> NodeProcess:
             process = NodeProcess(
                 tmp_path / name,
-                [("pacs", pacs.ae_title, pacs.port)],
+                [("pacs", receiver.ae_title, receiver.port)],
                 extra=PATIENT,
                 commands=commands,
                 before={one: ["env", f"LUMBAR_MODELS_DIR={models}"] for one in commands},
@@ -67,7 +60,7 @@ def versions(front: NodeProcess, study: PhantomStudy) -> set[str]:
     return {model["version"] for model in told["models"]}
 
 
-def test_old_and_new_workers_on_one_queue(start: Start, pacs: Receiver, tmp_path: Path) -> None:
+def test_old_and_new_workers_on_one_queue(start: Start, receiver: Receiver, tmp_path: Path) -> None:
     """An upgrade, a roll-back, and an upgrade that cuts the old release off in the middle."""
     front, old = start("front", "listen", "web"), start("old", "work")
     studies = [make_study(seed) for seed in (7, 8, 9)]
@@ -102,6 +95,6 @@ def test_old_and_new_workers_on_one_queue(start: Start, pacs: Receiver, tmp_path
     front.wait_until(cut_off.study_uid, "done", seconds=180)
     assert versions(front, cut_off) == {NEW}
 
-    reports = [pydicom.dcmread(path, force=True) for path in pacs.files()]
+    reports = [pydicom.dcmread(path, force=True) for path in receiver.files()]
     of_study = [str(o.StudyInstanceUID) for o in reports if o.SOPClassUID == SR_3D]
     assert sorted(of_study) == sorted(study.study_uid for study in studies)

@@ -33,15 +33,16 @@ ALONE = str(mr_image("alone").StudyInstanceUID)
 class Site:
     """Hosts of one node: each has its own folder, all have the database and the store."""
 
-    def __init__(self, root: Path, database_url: str, s3: S3Server, pacs: Receiver) -> None:
-        self._root, self._database_url, self._s3, self._pacs = root, database_url, s3, pacs
+    def __init__(self, root: Path, database_url: str, s3: S3Server, receiver: Receiver) -> None:
+        self._root, self._database_url = root, database_url
+        self._s3, self._receiver = s3, receiver
         self._stack = ExitStack()
 
     def host(self, name: str, command: str) -> NodeProcess:
         """Start one command on a host of its own."""
         process = NodeProcess(
             self._root / name,
-            [("pacs", self._pacs.ae_title, self._pacs.port)],
+            [("pacs", self._receiver.ae_title, self._receiver.port)],
             extra=self._s3.toml(self._root.name, timeout_s=6.0),
             quiet_s=QUIET_S,
             incomplete_s=600,
@@ -56,15 +57,10 @@ class Site:
 
 
 @pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[Receiver]:
-    receiver = Receiver(tmp_path / "pacs")
-    yield receiver
-    receiver.stop()
-
-
-@pytest.fixture
-def site(tmp_path: Path, postgres: PostgresServer, s3: S3Server, pacs: Receiver) -> Iterator[Site]:
-    site = Site(tmp_path, postgres.database(), s3, pacs)
+def site(
+    tmp_path: Path, postgres: PostgresServer, s3: S3Server, receiver: Receiver
+) -> Iterator[Site]:
+    site = Site(tmp_path, postgres.database(), s3, receiver)
     yield site
     site.close()
 
@@ -79,7 +75,7 @@ def alone(data: Path) -> None:
 
 
 def test_a_study_by_halves_over_two_listeners(
-    site: Site, s3: S3Server, pacs: Receiver, phantom: PhantomStudy, tmp_path: Path
+    site: Site, s3: S3Server, receiver: Receiver, phantom: PhantomStudy, tmp_path: Path
 ) -> None:
     """One result set, though a worker, a cache and the store go away meanwhile; pages elsewhere."""
     alone(tmp_path / "left" / "data")
@@ -118,7 +114,7 @@ def test_a_study_by_halves_over_two_listeners(
     told = web.wait_until(phantom.study_uid, "done", seconds=200)
     assert told["instances"] == len(images)
 
-    objects = [pydicom.dcmread(path, force=True) for path in pacs.files()]
+    objects = [pydicom.dcmread(path, force=True) for path in receiver.files()]
     assert [o.SOPClassUID for o in objects].count(SR_3D) == 1
     page = requests.get(f"{web.url}/studies/{phantom.study_uid}/pages/summary.png", timeout=20)
     assert page.content.startswith(b"\x89PNG")

@@ -41,14 +41,6 @@ def destination(port: int, ae_title: str = "PACS", timeout_s: float = 30.0) -> D
     )
 
 
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    """A receiving PACS with an empty folder."""
-    made = Receiver(tmp_path / "received")
-    yield made
-    made.stop()
-
-
 @contextmanager
 def peer(
     answer: Callable[[Any], int],
