@@ -12,6 +12,7 @@ from node.received import Received
 from node.spine.instances import InstanceRow, input_hash
 from node.storage.index import Index
 from node.storage.rows import LastRun, StudyRow
+from node.storage.tables import TRANSITIONS
 from node.storage.turns import FIRST, Priority
 
 log = structlog.get_logger()
@@ -150,10 +151,16 @@ class Runs:
         self.enqueue(study_uid, ["requeued by hand"], run=run + 1)
 
     def note(self, study_uid: str, job_id: str, state: str, reasons: Sequence[str]) -> None:
-        """Put a job's state into the index, unless a newer job has taken the study over."""
+        """Put a job's state into the index, unless a newer job has taken the study over.
+
+        Nor does a step that is repeated after a crash put a study back that is further by then.
+        """
         with self.index.together():
-            row = self.index.study(study_uid)
+            row = self.index.study(study_uid, lock=True)
             if row is None or row.job_id != job_id:
+                return
+            if state != row.state and state not in TRANSITIONS[row.state]:
+                log.info("a step is repeated", study_uid=study_uid, step=state, state=row.state)
                 return
             self.index.set_state(study_uid, state, reasons)
             if state not in ENDED:

@@ -145,14 +145,16 @@ class Outbox:
     prove: Callable[[Try, Sequence[Stored], Transaction], None]
 
     def put(self, study_uid: str, job_id: str) -> None:
-        """Start a delivery to each destination; none at all ends the study here."""
+        """Start a delivery to each destination; none at all ends the study here.
+
+        So does a repeat, after a crash, when all of them have ended meanwhile.
+        """
         row = self.index.study(study_uid)
         names = self.destinations_of(row.source) if row else ()
         with self.index.together():
             for name in names:
                 self.post(study_uid, job_id, name, 1)
-            if not names:
-                self._settle(study_uid, job_id)
+            self._settle(study_uid, job_id)
 
     def post(self, study_uid: str, job_id: str, destination: str, attempt: int) -> None:
         """Hand in one try, counted from now."""

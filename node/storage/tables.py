@@ -27,11 +27,11 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "incomplete": frozenset({"receiving", "queued", "rejected", "failed", "cancelled"}),
     "queued": frozenset({"receiving", "running", "rejected", "failed", "cancelled"}),
     "running": frozenset({"queued", "delivering", "done", "rejected", "failed", "cancelled"}),
-    "delivering": frozenset({"queued", "running", "done", "rejected", "failed", "cancelled"}),
+    "delivering": frozenset({"queued", "done", "rejected", "failed", "cancelled"}),
     # A destination may turn out not to have what it took.
     "done": frozenset({"receiving", "queued", "failed"}),
     "rejected": frozenset({"receiving", "queued", "failed", "cancelled"}),
-    "failed": frozenset({"receiving", "queued", "running", "delivering", "cancelled"}),
+    "failed": frozenset({"receiving", "queued", "delivering", "cancelled"}),
     "cancelled": frozenset({"receiving", "queued"}),
 }
 

@@ -29,10 +29,10 @@ ALLOWED = {
     "incomplete": "receiving queued rejected failed cancelled",
     "queued": "receiving running rejected failed cancelled",
     "running": "queued delivering done rejected failed cancelled",
-    "delivering": "queued running done rejected failed cancelled",
+    "delivering": "queued done rejected failed cancelled",
     "done": "receiving queued failed",
     "rejected": "receiving queued failed cancelled",
-    "failed": "receiving queued running delivering cancelled",
+    "failed": "receiving queued delivering cancelled",
     "cancelled": "receiving queued",
 }
 

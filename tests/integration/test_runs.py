@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from node.config import Source
+from node.config import Deliver, Source
+from node.exchange.outbox import Delivered, Outbox
 from node.jobs import Desk, Queue, Step, Worker
 from node.runs import Runs
 from node.spine.instances import InstanceRow
@@ -87,6 +88,43 @@ def test_what_two_listeners_decide_about_a_study_is_one_job(index: Index, desk: 
     assert study is not None
     assert study.state == "running"
     assert [job.job_id for job in desk.jobs("1.2")] == [study.job_id]
+
+
+def test_a_step_that_is_repeated_leaves_a_study_at_its_end(index: Index, desk: Desk) -> None:
+    """A worker that is killed behind a step's work, before it is kept, is followed by another."""
+    receive(index, "PACS", "1.2")
+    runs = runs_of(index, desk)
+    runs.enqueue("1.2", ["complete"])
+    (job,) = desk.jobs("1.2")
+    outbox = Outbox(
+        rules=Deliver(),
+        index=index,
+        desk=desk,
+        note=runs.note,
+        ending_of=lambda _job: "done",
+        destinations_of=lambda _source: ["pacs"],
+        files_of=lambda _job: [],
+        send=lambda _destination, _files: Delivered("", [], proof="query"),
+        prove=lambda *_: None,
+    )
+
+    def deliver() -> None:
+        runs.note("1.2", job.job_id, "delivering", [])
+        outbox.put("1.2", job.job_id)
+
+    def send() -> None:
+        told = (job.job_id, "1.2", "pacs", 1, NOW.isoformat())
+        outbox.story(lambda _name, function, *arguments: function(*arguments), *told)
+
+    runs.note("1.2", job.job_id, "running", [])
+    for step in (deliver, deliver, send, deliver, send):
+        step()
+        index.set_proof(job.job_id, "pacs", 1, "commitment", "")
+
+    study, (delivery,) = index.study("1.2"), index.deliveries("1.2")
+    assert study is not None
+    assert study.state == "done"
+    assert (delivery.state, delivery.attempts, delivery.proof) == ("delivered", 1, "commitment")
 
 
 def test_sources_take_turns(database_url: str, index: Index, desk: Desk) -> None:

@@ -78,6 +78,11 @@ class World:
         here = cast("Any", self)
         return Runs(here, here, here, sources)
 
+    def end(self) -> None:
+        """Let the study's job come to its end."""
+        for state in ("running", "delivering", "done"):
+            self.runs().note(STUDY, self.row.job_id or "", state, [])
+
     def is_urgent(self, _uid: str) -> bool:
         return self.asked_as_urgent
 
@@ -241,7 +246,7 @@ def test_late_images_that_change_no_chosen_series_do_not_run_again() -> None:
     world = World(QUIET)
     watcher = world.watcher()
     watcher.consider(world.row)
-    world.runs().note(STUDY, world.row.job_id or "", "done", [])
+    world.end()
 
     world.images.append("localizer")
     world.row = replace(world.row, state="receiving", instances=3)
@@ -256,7 +261,7 @@ def test_late_images_of_a_chosen_series_run_again() -> None:
     world = World(QUIET, LONE)
     watcher = world.watcher(Complete(incomplete_s=61))
     watcher.consider(world.row)
-    world.runs().note(STUDY, world.row.job_id or "", "done", [])
+    world.end()
 
     world.images.append("axial")
     world.series = UNPROVEN
@@ -272,7 +277,7 @@ def test_a_late_series_is_not_cut_off_by_the_age_of_its_study() -> None:
     world = World(long_ago, LONE)
     watcher = world.watcher(Complete(incomplete_s=61))
     watcher.consider(world.row)
-    world.runs().note(STUDY, world.row.job_id or "", "done", [])
+    world.end()
 
     world.row = replace(world.row, state="receiving", instances=3)
     world.images.append("first of a series")
@@ -340,10 +345,9 @@ def test_images_that_came_during_the_analysis_open_the_study_again() -> None:
     world = World(QUIET)
     watcher = world.watcher()
     watcher.consider(world.row)
-    job_id = world.row.job_id or ""
     world.images.append("c")
 
-    world.runs().note(STUDY, job_id, "done", [])
+    world.end()
 
     assert world.row.state == "receiving"
 
