@@ -74,7 +74,7 @@ class S3Server:
             str(WEED), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports,
             "-s3", f"-s3.config={self._folder / 's3.json'}", "-s3.port.iceberg=0",
             "-s3.port.lance=0", "-s3.iam=false", "-master.telemetry=false",
-            "-master.volumeSizeLimitMB=64", "-volume.max=16",
+            "-master.volumeSizeLimitMB=64", "-volume.max=500",
             "-master.electionTimeout=1s", "-master.heartbeatInterval=100ms",
         ]  # fmt: skip
         with (self._folder / "log").open("ab") as log:
