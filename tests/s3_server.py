@@ -71,7 +71,8 @@ class S3Server:
         ports = [f"-{name.replace('.', '.port.') if '.' in name else name + '.port'}={port}"
                  for name, port in self._ports.items()]  # fmt: skip
         command = [
-            str(WEED), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports,
+            str(WEED), f"-logdir={self._folder}", "server", f"-dir={data}",
+            "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports,
             "-s3", f"-s3.config={self._folder / 's3.json'}", "-s3.port.iceberg=0",
             "-s3.port.lance=0", "-s3.iam=false", "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64", "-volume.max=500",
