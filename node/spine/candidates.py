@@ -23,9 +23,9 @@ from node.spine.stacks import Orientation, extent, pitch, stacks
 SAGITTAL_HEIGHT_MM = (110.0, 160.0)
 SAGITTAL_WIDTH_MM = 34.0
 AXIAL_HEIGHT_MM = (50.0, 100.0)
-#: A sagittal lumbar series is 220 to 320 mm high and 50 to 110 mm across. A knee (160 by 110 mm)
-#: and a head (240 by 150 mm) are scanned nearly as wide as high.
-SPINE_ASPECT = 1.8
+#: A sagittal lumbar series is 220 to 320 mm high, seldom 150, and 50 to 110 mm across. A knee (160
+#: by 110 mm) and a head (240 by 150 mm) are scanned nearly as wide as high.
+SPINE_ASPECT = 1.7
 #: Higher is a scout or a composite of the whole spine. The networks see 288 mm around its middle
 #: (`node.inference.canonical`), which is not where the lumbar spine lies.
 TALLEST_MM = 420.0

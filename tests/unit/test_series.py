@@ -509,6 +509,12 @@ REGIONS = [
         {"knee": "not a spine", "head": "not a spine"},
     ),
     Habit(
+        "a small field of view with slices from flank to flank: still a spine",
+        [series("small", stack(count=23, step=4.2, pixel=0.42, **T2_PHYSICS))],
+        {T2: "small"},
+        {},
+    ),
+    Habit(
         "a wrist: too little for five levels",
         [series("wrist", stack(count=20, step=2.0, pixel=0.25, **T2_PHYSICS)), sag_t2()],
         {T2: "t2"},
