@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,10 +176,11 @@ def chaos(
         with supervisor.watching():
             watching = _started(memory.run)
             sending = _started(*(sender.run for sender in senders))
-            making = _started(trouble.run)
-            making[0].join(timeout=most_s)
+            making = ThreadPoolExecutor(1).submit(trouble.run)
+            wait([making], timeout=most_s)
             ended.set()
-            _joined(making + sending)
+            making.result()  # a server that cannot be started again says nothing about the node
+            _joined(sending)
             here.moody.mood = WELL
             say(f"{len(ledger.whole)} studies came whole; waiting for the last of them")
             without_end = _come_to_rest(here, ledger, sight, patience_s)
