@@ -8,6 +8,7 @@ exits with 1 when a study failed, ended twice or has more than one report.
 import argparse
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.scale.report import markdown
@@ -20,11 +21,16 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=600.0, help="then it stops, done or not")
-    parser.add_argument("--folder", type=Path, help="where all of it lies (default: /tmp)")
+    parser.add_argument(
+        "--folder", type=Path, help="where all of it stays: a run that was cut off goes on there"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="scale-") as folder:
-        scale = Scale(Path(folder), options.studies, options.kills, options.minutes * 60)
-        outcome = scale.run()
+    with ExitStack() as stack:
+        folder = options.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="scale-"))
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        outcome = Scale(folder, options.studies, options.kills, options.minutes * 60).run()
     sys.stdout.write(markdown(outcome) + "\n")
     return 0 if outcome.is_good else 1
 

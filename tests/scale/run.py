@@ -24,19 +24,37 @@ SAMPLE_S = 10.0
 SETTINGS = "[work]\nstudies_at_once = 2\nthreads = 1\n[report]\noverlays = false\n"
 
 
+class Diary:
+    """Lines of JSON in a file: what was noted before a measurement was cut off is known again."""
+
+    def __init__(self, path: Path) -> None:
+        self.past = (
+            list(map(json.loads, path.read_text("utf-8").splitlines())) if path.exists() else []
+        )
+        self._file = path.open("a", encoding="utf-8")
+
+    def note(self, told: Any) -> None:
+        """Write a line down."""
+        self._file.write(json.dumps(told) + "\n")
+        self._file.flush()
+
+
 class Pacs(Receiver):
-    """A PACS that keeps nothing and counts: objects, and the reports of each study."""
+    """A PACS that keeps nothing but the names of the reports of each study."""
 
     def __init__(self, folder: Path) -> None:
-        self.objects: Counter[str] = Counter()
         self.reports: dict[str, set[str]] = defaultdict(set)
         super().__init__(folder, ae_title="PACS")
+        self._diary = Diary(folder / "reports.jsonl")
+        for study, name in self._diary.past:
+            self.reports[study].add(name)
 
     def _on_store(self, event: Any) -> int:
-        name = str(event.request.AffectedSOPInstanceUID)
-        self.objects[name] += 1
         if event.request.AffectedSOPClassUID == SR_3D:
-            self.reports[str(event.dataset.StudyInstanceUID)].add(name)
+            study = str(event.dataset.StudyInstanceUID)
+            name = str(event.request.AffectedSOPInstanceUID)
+            self.reports[study].add(name)
+            self._diary.note([study, name])
         return statuses.SUCCESS
 
 
@@ -112,7 +130,7 @@ class Outcome:
 
 @dataclass
 class Scale:
-    """One measurement in one folder.
+    """One measurement in one folder; in the same folder one that was cut off goes on.
 
     Parameters
     ----------
@@ -137,15 +155,23 @@ class Scale:
             self.folder / "node", [("pacs", "PACS", self._pacs.port)], extra=SETTINGS
         )
         self._seen: set[str] = set()
+        self._diary = Diary(self.folder / "ended.jsonl")
+        for told in self._diary.past:
+            self._count(told)
 
     def run(self) -> Outcome:
         """Write the studies, back-fill them, and measure."""
-        write_studies(self.folder / "archive", self.studies)
+        if not (self.folder / "archive").exists():
+            write_studies(self.folder / "archive.part", self.studies)
+            (self.folder / "archive.part").rename(self.folder / "archive")
         self._began = time.monotonic()
         with self._node:
             step = max(1, self.studies // 10 if self.studies > 100 else self.studies // 2)
             for kill in range(self.kills):
-                self._walk(until=max(1, step * (kill + 1) // self.kills))
+                until = max(1, step * (kill + 1) // self.kills)
+                if len(self._seen) >= until:
+                    continue
+                self._walk(until)
                 self._node.kill()
                 self._node.start()
                 self.outcome.samples.clear()
@@ -188,9 +214,15 @@ class Scale:
         if told["event"] == "summary":
             self.outcome.summary = told
         elif told["event"] == "study":
-            self.outcome.told_twice += told["name"] in self._seen
-            self._seen.add(told["name"])
-            self.outcome.ended[told["state"]] += 1
+            self._diary.note(told)
+            self._count(told)
+
+    def _count(self, told: dict[str, Any]) -> None:
+        if told["state"] == "known" and told["name"] in self._seen:
+            return  # by a walk that begins again
+        self.outcome.told_twice += told["name"] in self._seen
+        self._seen.add(told["name"])
+        self.outcome.ended[told["state"]] += 1
 
     def _sample(self, pid: int, stopped: threading.Event) -> None:
         data = self.folder / "node" / "data"
