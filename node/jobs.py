@@ -267,7 +267,8 @@ class Worker:
     def look_after(self) -> None:
         """Renew the own lease, and see to the jobs that other workers have left."""
         self._leases.renew()
-        living = self._leases.living()
+        # Itself in any case: the clock may be set between the two looks at it.
+        living = self._leases.living() | {self._leases.worker}
         self._take_over(living)
         versions = frozenset(map(version_of, living))
         if versions != self._versions or time.monotonic() >= self._searched + SEARCH_S:

@@ -217,7 +217,8 @@ class Killer:
 
     def _is_resumed(self, job_id: str, worker: str) -> bool:
         status, executor = self.sight.job(job_id)
-        return status == "SUCCESS" or (status == "PENDING" and executor != worker)
+        is_ended = status in {"SUCCESS", "CANCELLED"}  # cancelled: it was handed in anew
+        return is_ended or (status == "PENDING" and executor != worker)
 
 
 def _signal(pid: int, number: int) -> None:
