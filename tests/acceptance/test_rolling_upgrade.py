@@ -1,5 +1,6 @@
 """Two releases of the models side by side: what was begun is finished by the one that began it."""
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pydicom
 import pytest
 import requests
+from pydicom.uid import Comprehensive3DSRStorage
 
 from node.dicom.receiver import Receiver
 from node.phantom import PhantomStudy, make_study
@@ -18,7 +20,6 @@ from tests.waiting import wait_for
 
 MODELS = Path(__file__).parents[2] / "models" / "artifacts"
 OLD, NEW = "0.1.0", "9.0.0"
-SR_3D = "1.2.840.10008.5.1.4.1.1.88.34"
 #: A worker that stands still is not to count as dead, as it would not on a busy host.
 PATIENT = "[work]\nlease_s = 60.0\n"
 
@@ -48,11 +49,6 @@ def start(tmp_path: Path, receiver: Receiver) -> Iterator[Start]:
         yield started
 
 
-def signalled(worker: NodeProcess, number: signal.Signals) -> None:
-    """Let a worker stand still, or go on."""
-    worker._processes[0].send_signal(number)
-
-
 def versions(front: NodeProcess, study: PhantomStudy) -> set[str]:
     """Return the versions of the models that the findings of a study come from."""
     answer = requests.get(f"{front.url}/studies/{study.study_uid}/findings.json", timeout=20)
@@ -73,14 +69,14 @@ def test_old_and_new_workers_on_one_queue(start: Start, receiver: Receiver, tmp_
         front.wait_until(studies[number].study_uid, "running", seconds=180)
 
     def upgrade() -> NodeProcess:
-        signalled(old, signal.SIGSTOP)  # in the middle of a study, however fast it is
+        os.kill(old.pid("work"), signal.SIGSTOP)  # in the middle of a study, however fast it is
         new = start("new", "work", models=tmp_path / "models")
         wait_for(lambda: "node started" in new.log, seconds=120, what="the new worker")
         return new
 
     begun(0)
     new = upgrade()
-    signalled(old, signal.SIGCONT)
+    os.kill(old.pid("work"), signal.SIGCONT)
     front.wait_until(finished.study_uid, "done", seconds=180)
     assert versions(front, finished) == {OLD}
 
@@ -96,5 +92,7 @@ def test_old_and_new_workers_on_one_queue(start: Start, receiver: Receiver, tmp_
     assert versions(front, cut_off) == {NEW}
 
     reports = [pydicom.dcmread(path, force=True) for path in receiver.files()]
-    of_study = [str(o.StudyInstanceUID) for o in reports if o.SOPClassUID == SR_3D]
+    of_study = [
+        str(o.StudyInstanceUID) for o in reports if o.SOPClassUID == Comprehensive3DSRStorage
+    ]
     assert sorted(of_study) == sorted(study.study_uid for study in studies)

@@ -28,10 +28,9 @@ class Diary:
     """Lines of JSON in a file: what was noted before a measurement was cut off is known again."""
 
     def __init__(self, path: Path) -> None:
-        self.past = (
-            list(map(json.loads, path.read_text("utf-8").splitlines())) if path.exists() else []
-        )
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("a+", encoding="utf-8")
+        self._file.seek(0)
+        self.past = [json.loads(line) for line in self._file]
 
     def note(self, told: Any) -> None:
         """Write a line down."""

@@ -74,7 +74,7 @@ class Ledger:
     def deliveries(self, _uid: str) -> tuple[DeliveryRow, ...]:
         return tuple(self.rows.values())
 
-    def study(self, uid: str, *, lock: bool) -> StudyRow:  # noqa: ARG002
+    def study(self, uid: str, **_: bool) -> StudyRow:
         now = datetime.now(UTC)
         return StudyRow(uid, "delivering", ("as found",), "study:1", "PACS", now, now, 3)
 
