@@ -44,12 +44,15 @@ def phantom(
     variety: Annotated[
         Literal["plain", "wide"], typer.Option(help="how much patients and scanners vary")
     ] = "wide",
+    scanners: Annotated[
+        Literal["usual", "other"], typer.Option(help="other: settings never trained on")
+    ] = "usual",
     balanced: Annotated[bool, typer.Option(help="as many of each grade")] = False,
     first: Annotated[int, typer.Option(help="the first seed")] = 0,
     processes: int = 2,
 ) -> None:
     """Make the phantom studies that do not exist yet."""
-    options = StudyOptions(variety=variety, balanced=balanced)
+    options = StudyOptions(variety=variety, scanners=scanners, balanced=balanced)
     write_set(out, options, first=first, count=n, processes=processes)
 
 

@@ -17,11 +17,22 @@ from node.inference.severity import CROP, REACH
 from node.spine.anatomy import LEVELS, ConditionGroup
 
 #: Stage 2: a slice within the first distance of a point shows it; beyond the second it does not.
+#: A disc is seen, and can be named, as far as the vertebrae reach to the sides; whether a slice
+#: shows the canal itself is for stage 1 to say.
 SHOWS_MM = {
-    ConditionGroup.CANAL: (8.0, 14.0),
-    ConditionGroup.FORAMINAL: (6.0, 10.0),
+    ConditionGroup.CANAL: (20.0, 27.0),
+    ConditionGroup.FORAMINAL: (7.0, 11.0),
     ConditionGroup.SUBARTICULAR: (4.5, 9.0),
 }
+
+
+#: How far a batch's images are moved, in half image widths; and the share of images that lose
+#: edges of their field of view.
+SHIFT, FIELD_CUT = 0.16, 0.4
+
+#: Share of slices shown to stage 2 head down, so that it learns to find nothing in them: a header
+#: that has it wrong would have every level named from the wrong end.
+UPSIDE_DOWN = 0.04
 
 
 def keys(stage: str) -> list[str]:
@@ -47,23 +58,33 @@ def series_batch(cases: Sequence[Case], rng: np.random.Generator, count: int) ->
     images, millimetres, targets = [], [], []
     for case in rng.choice(np.array(cases, dtype=object), count):
         mm = case["mm"]
-        keep = np.arange(len(mm))
-        if rng.random() < 0.3:
-            head, tail = rng.integers(0, max(2, len(mm) // 4), 2)
-            keep = keep[head : len(mm) - tail]
-        elif rng.random() < 0.2:
-            keep = keep[rng.random(len(keep)) > 0.08]
+        keep = _kept(len(mm), rng)
         x = torch.from_numpy(case["images"][keep]).float()[:, None] / STEP
         x = F.avg_pool2d(x, 2)  # as `SliceFinder.forward` does
-        warp = Warp.random(1, degrees=15, zoom=(0.8, 1.25), shift=0.12)
+        warp = Warp.random(1, degrees=15, zoom=(0.8, 1.25), shift=SHIFT)
         same = Warp(warp.matrix.expand(len(x), 2, 2), warp.shift.expand(len(x), 2))
         x = same.images(x, x.shape[-1])
-        # One look for the whole series: its slices are made by one scanner in one scan.
-        images.append(looks(x.transpose(0, 1), invert=0.1).transpose(0, 1))
+        # One look and one field for the whole series: one scanner made it in one scan.
+        seen, _ = field_of_view(looks(x.transpose(0, 1), invert=0.1), FIELD_CUT)
+        images.append(seen.transpose(0, 1))
         here = mm[keep] - (mm[keep].min() + mm[keep].max()) / 2
         millimetres.append(torch.from_numpy(here[:, None] / 100))
         targets.append(slice_target(case["distance"][keep], float(case["spacing"])))
     return SeriesBatch(torch.cat(images), tuple(millimetres), tuple(targets))
+
+
+def _kept(count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Choose slices of a series: all, most, or those of one flank only."""
+    slices, kind = np.arange(count), rng.random()
+    if kind < 0.25:
+        head, tail = rng.integers(0, max(2, count // 4), 2)
+        return slices[head : count - tail]
+    if kind < 0.4:
+        part = int(rng.integers(min(4, count), max(5, count * 2 // 3)))
+        return slices[:part] if rng.random() < 0.5 else slices[-part:]
+    if kind < 0.5:
+        return slices[rng.random(count) > 0.08]
+    return slices
 
 
 def slice_target(distance: np.ndarray, spacing: float) -> Tensor:
@@ -101,12 +122,15 @@ def point_batch(
         shown.append(known)
     x = torch.from_numpy(np.stack(images)).float()[:, None] / STEP
     size = x.shape[-1]
-    warp = Warp.random(count, degrees=15, zoom=(0.8, 1.25), shift=0.12)
+    warp = Warp.random(count, degrees=15, zoom=(0.8, 1.25), shift=SHIFT)
     x = looks(warp.images(x, size), invert=0.1)
-    x, mask = field_of_view(x)
+    x, mask = field_of_view(x, FIELD_CUT)
     targets = warp.points(torch.from_numpy(np.stack(points)).float(), size)
     visible = torch.from_numpy(np.stack(shown)).float()
     visible[(visible > 0) & ~_inside(targets, mask)] = 0
+    wrong = torch.rand(count) < UPSIDE_DOWN
+    x[wrong] = x[wrong].flip(2)
+    visible[wrong[:, None] & (visible > 0)] = 0
     return _with_any(group, PointBatch(x, _heat(targets, visible, size), (visible >= 0).float()))
 
 
@@ -120,9 +144,12 @@ def _inside(points: Tensor, mask: Tensor) -> Tensor:
 
 
 def _interesting(distance: np.ndarray, shows_mm: float, rng: np.random.Generator) -> int:
-    near = np.flatnonzero((distance <= shows_mm).any(axis=1))
+    nearest = np.nan_to_num(distance, nan=np.inf).min(axis=1)
+    near = np.flatnonzero(nearest <= shows_mm)
     if len(near) and rng.random() < 0.8:
-        return int(rng.choice(near))
+        # The slices that will be asked for most are drawn most.
+        weight = np.exp(-nearest[near] / 8.0)
+        return int(rng.choice(near, p=weight / weight.sum()))
     return int(rng.integers(len(distance)))
 
 

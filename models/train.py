@@ -86,6 +86,8 @@ def train(
     net = network(stage, group)
     if weights is not None:
         net.load_state_dict(torch.load(weights, weights_only=True))
+    # A quarter faster on a processor. (torch's types do not know the argument.)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss_of = _loss(net, cases, group, rng, settings)
     optimiser = torch.optim.AdamW(net.parameters(), settings.rate, weight_decay=settings.decay)
     losses: list[float] = []

@@ -10,7 +10,10 @@ from itertools import pairwise
 import numpy as np
 
 from node.inference.canonical import Stack
-from node.spine.anatomy import LEVELS, Level, Role
+from node.inference.choices import Choice, network_choices
+from node.inference.coordinate import find_points
+from node.inference.runtime import Models
+from node.spine.anatomy import LEVELS, ConditionGroup, Level, Role
 from node.spine.geometry import Image, Plane, Vector
 
 #: Brightness of the canal relative to the vertebral bodies before it. Measured: T2 and STIR 1.2 to
@@ -38,6 +41,15 @@ def doubt(role: Role, stack: Stack, canal: Mapping[Level, Vector]) -> str | None
     if role is Role.SAGITTAL_T1 and ratio is not None and ratio > MOST_T1:
         return "the canal is bright: the images do not look like T1"
     return None
+
+
+def canal_points(stack: Stack, store: Models) -> dict[Level, Vector]:
+    """Find the canal (mm LPS) in a sagittal series whose frame of reference no other one shares."""
+    choices = network_choices(stack, ConditionGroup.CANAL, store)
+    sure = {place: c for place, c in choices.items() if isinstance(c, Choice)}
+    weights = {place: c.weights for place, c in sure.items()}
+    points = find_points(stack, ConditionGroup.CANAL, weights, store)
+    return {p[1]: at.in_patient(stack.planes[sure[p].index]) for p, at in points.items()}
 
 
 def canal_to_bone(stack: Stack, canal: Mapping[Level, Vector]) -> float | None:

@@ -1,7 +1,7 @@
 """Volumes in, 25 findings out: which slice, where in it, how severe, and is that believable."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,14 +19,15 @@ from node.spine import safety
 from node.spine.anatomy import (
     ALL_FINDINGS,
     GRADES,
-    LEVELS,
     ROLE_OF,
     Condition,
     ConditionGroup,
     FindingKey,
+    Level,
     Role,
 )
 from node.spine.findings import Finding, in_order
+from node.spine.geometry import Vector
 from node.spine.volume import Volume
 
 log = structlog.get_logger()
@@ -131,7 +132,12 @@ def _group(
         )
         for place, choice in choices.items()
     }
-    located = _doubted(volume, stack, located, volumes, so_far)
+    if role is not Role.AXIAL_T2:
+        source = volumes.get(Role.SAGITTAL_T2)
+        shared = source and source.frame_of_reference_uid == volume.frame_of_reference_uid
+        known = (*so_far.values(), *located.values())
+        canal = _canal(known) if shared else looks.canal_points(stack, store)
+        located = _doubted(stack, role, located, canal)
     with clock.measure(f"severity_{group.short}"):
         graded = _grade(volume, group, choices, located, store)
     return {finding.key: finding for finding in graded.values()}
@@ -213,28 +219,25 @@ def _locate(
 
 
 def _doubted(
-    volume: Volume,
     stack: Stack,
+    role: Role,
     located: Mapping[Place, Finding],
-    volumes: Mapping[Role, Volume],
-    so_far: Mapping[FindingKey, Finding],
+    canal: Mapping[Level, Vector],
 ) -> Mapping[Place, Finding]:
     """Withdraw what was located in sagittal images that are not what their header says."""
-    source = volumes.get(Role.SAGITTAL_T2)
-    if volume.role is Role.AXIAL_T2 or source is None:
-        return located
-    if source.frame_of_reference_uid != volume.frame_of_reference_uid:
-        return located
-    known = {**so_far, **{f.key: f for f in located.values()}}
-    canal = {
-        level: np.array(f.patient_mm)
-        for level in LEVELS
-        if (f := known[Condition.SPINAL_CANAL_STENOSIS, level]).patient_mm is not None
-    }
-    doubt = looks.doubt(volume.role, stack, canal)
+    doubt = looks.doubt(role, stack, canal)
     if doubt is None:
         return located
     return {p: f if f.reason else f.not_assessed(doubt) for p, f in located.items()}
+
+
+def _canal(known: Iterable[Finding]) -> dict[Level, Vector]:
+    """Where the canal was located, mm LPS."""
+    return {
+        f.level: np.array(f.patient_mm)
+        for f in known
+        if f.condition is Condition.SPINAL_CANAL_STENOSIS and f.patient_mm is not None
+    }
 
 
 def _grade(

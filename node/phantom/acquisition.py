@@ -4,6 +4,8 @@ Shares of orders and series are those of the RSNA 2024 training set (`node.phant
 timings are those of usual lumbar protocols at 0.3 to 3 T.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from node.phantom.artefacts import draw_artefacts
@@ -17,25 +19,79 @@ from node.phantom.fields import (
     draw_prescription,
     sagittal_planes,
 )
-from node.phantom.options import StudyOptions, Vendor
+from node.phantom.options import Scanners, StudyOptions, Vendor
 from node.phantom.patient import Patient
 from node.phantom.planes import Pose, posed, sagittal_axes
 from node.phantom.protocol import Coil, Scan
 from node.spine.anatomy import Role
 from node.spine.geometry import Plane
 
-#: Tesla: share of scanners.
-STRENGTH = {1.5: 0.6, 3.0: 0.3, 1.0: 0.04, 0.55: 0.02, 0.3: 0.04}
+Range = tuple[float, float]
+Milliseconds = tuple[int, int]
 
 #: Shares of sagittal "T2" series that are a STIR, or a T2 with fat saturation; of T1 at 3 T that
 #: are an inversion recovery (FLAIR).
 STIR, FAT_SATURATED, T1_FLAIR = 0.15, 0.05, 0.25
 
-#: Mean and standard deviation of the log of the 99.5th percentile: each vendor scales its own way.
-BRIGHTNESS: dict[Vendor, tuple[float, float]] = {
-    "siemens": (6.2, 0.45),
-    "ge": (7.6, 0.45),
-    "philips": (6.9, 0.5),
+
+@dataclass(frozen=True)
+class Machines:
+    """A world of scanners.
+
+    Attributes
+    ----------
+    strength : dict
+        Tesla: share of scanners.
+    brightness : dict of vendor to (mean, sd)
+        Of the log of the 99.5th percentile: each vendor scales its own way.
+    sagittal_mm, axial_mm : (lowest, highest)
+        Acquired pixel size.
+    gamma : (mean, sd, lowest, highest)
+        How far from linear the brightness is.
+    t1_echo, t2_echo, axial_echo, t2_repetition : (lowest, highest)
+    noise : float
+        Mean of its log, relative to the brightest, at 1.5 T.
+    """
+
+    strength: dict[float, float]
+    brightness: dict[Vendor, tuple[float, float]]
+    sagittal_mm: Range
+    axial_mm: Range
+    gamma: tuple[float, float, float, float]
+    t1_echo: Milliseconds
+    t2_echo: Milliseconds
+    axial_echo: Milliseconds
+    t2_repetition: Milliseconds
+    noise: float
+
+
+#: ``other`` shares no setting with ``usual``: strengths between its own, echoes beyond its own,
+#: coarser pixels, another curve of brightness on another scale.
+MACHINES: dict[Scanners, Machines] = {
+    "usual": Machines(
+        strength={1.5: 0.6, 3.0: 0.3, 1.0: 0.04, 0.55: 0.02, 0.3: 0.04},
+        brightness={"siemens": (6.2, 0.45), "ge": (7.6, 0.45), "philips": (6.9, 0.5)},
+        sagittal_mm=(0.6, 1.25),
+        axial_mm=(0.45, 0.95),
+        gamma=(1.0, 0.12, 0.7, 1.4),
+        t1_echo=(7, 19),
+        t2_echo=(72, 135),
+        axial_echo=(78, 130),
+        t2_repetition=(2300, 6800),
+        noise=-4.7,
+    ),
+    "other": Machines(
+        strength={1.2: 0.5, 2.0: 0.3, 0.4: 0.2},
+        brightness={"siemens": (5.2, 0.1), "ge": (5.2, 0.1), "philips": (5.2, 0.1)},
+        sagittal_mm=(1.26, 1.5),
+        axial_mm=(0.96, 1.15),
+        gamma=(1.5, 0.05, 1.41, 1.6),
+        t1_echo=(20, 26),
+        t2_echo=(136, 165),
+        axial_echo=(131, 155),
+        t2_repetition=(6900, 8500),
+        noise=-4.2,
+    ),
 }
 
 
@@ -65,7 +121,8 @@ def draw_wide_scans(
     vendor : str
         Whose intensities the images have.
     """
-    strength = chosen(rng, STRENGTH)
+    machines = MACHINES[options.scanners]
+    strength = chosen(rng, machines.strength)
     kind = float(rng.random())
     stir = kind < STIR if options.stir is None else options.stir
     saturated = options.stir is None and STIR <= kind < STIR + FAT_SATURATED
@@ -95,11 +152,12 @@ def draw_wide_scans(
             ]
         t2 = role is Role.SAGITTAL_T2
         weighting = draw_wide_weighting(
-            own, role, strength, stir=stir and t2, saturated=saturated and t2
+            own, role, (strength, machines), stir=stir and t2, saturated=saturated and t2
         )
         reverse = feet_first if role is Role.AXIAL_T2 else back
         scans += [
-            _scan(own, role, planes, weighting, (strength, vendor, reverse)) for planes in series
+            _scan(own, role, planes, weighting, (strength, machines, vendor, reverse))
+            for planes in series
         ]
     return tuple(scans)
 
@@ -109,12 +167,12 @@ def _scan(
     role: Role,
     planes: tuple[tuple[Plane, ...], float],
     weighting: Weighting,
-    machine: tuple[float, Vendor, bool],
+    machine: tuple[float, Machines, Vendor, bool],
 ) -> Scan:
-    strength, vendor, reverse = machine
+    strength, machines, vendor, reverse = machine
     sagittal = role is not Role.AXIAL_T2
-    resolution = float(rng.uniform(0.6, 1.25) if sagittal else rng.uniform(0.45, 0.95))
-    noise = np.clip(rng.lognormal(-4.7, 0.6) * (1.5 / strength) ** 0.5, 0.002, 0.05)
+    resolution = float(rng.uniform(*(machines.sagittal_mm if sagittal else machines.axial_mm)))
+    noise = np.clip(rng.lognormal(machines.noise, 0.6) * (1.5 / strength) ** 0.5, 0.002, 0.05)
     odd = rng.random() < 0.015
     return Scan(
         role=role,
@@ -125,9 +183,9 @@ def _scan(
         pitch=planes[1],
         resolution=resolution,
         noise=float(noise),
-        brightness=float(np.clip(rng.lognormal(*BRIGHTNESS[vendor]), 150, 3900)),
+        brightness=float(np.clip(rng.lognormal(*machines.brightness[vendor]), 150, 3900)),
         coil=draw_wide_coil(rng, sagittal=sagittal),
-        gamma=float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.4)),
+        gamma=float(np.clip(rng.normal(*machines.gamma[:2]), *machines.gamma[2:])),
         reversed_numbers=reverse,
         strength=strength,
         artefacts=draw_artefacts(rng, strength=strength, resolution=resolution, sagittal=sagittal),
@@ -136,7 +194,12 @@ def _scan(
 
 
 def draw_wide_weighting(
-    rng: np.random.Generator, role: Role, strength: float, *, stir: bool, saturated: bool
+    rng: np.random.Generator,
+    role: Role,
+    machine: tuple[float, Machines],
+    *,
+    stir: bool,
+    saturated: bool,
 ) -> Weighting:
     """Draw TR, TE and TI (ms) of a series.
 
@@ -144,17 +207,18 @@ def draw_wide_weighting(
     ----------
     rng : numpy Generator
     role : Role
-    strength : float
-        Tesla.
+    machine : (float, Machines)
+        Tesla, and the world the scanner is of.
     stir, saturated : bool
         Fat is nulled by its T1, or saturated.
     """
+    strength, machines = machine
     if role is Role.SAGITTAL_T1:
         if strength == 3.0 and rng.random() < T1_FLAIR:
             times = rng.uniform(1900, 2800), rng.uniform(8, 26), rng.uniform(760, 950)
             return Weighting(*(round(float(t)) for t in times))
         longest = 1000 if strength == 3.0 else 820
-        return Weighting(float(rng.integers(360, longest)), float(rng.integers(7, 19)))
+        return Weighting(float(rng.integers(360, longest)), float(rng.integers(*machines.t1_echo)))
     if stir:
         null = 180 * (strength / 1.5) ** 0.12
         return Weighting(
@@ -162,9 +226,9 @@ def draw_wide_weighting(
             float(rng.integers(25, 85)),
             float(round(null * rng.uniform(0.85, 1.12))),
         )
-    low, high = (72, 135) if role is Role.SAGITTAL_T2 else (78, 130)
+    low, high = machines.t2_echo if role is Role.SAGITTAL_T2 else machines.axial_echo
     suppression = float(rng.uniform(0.75, 0.95)) if saturated else 0.0
-    repetition, echo = float(rng.integers(2300, 6800)), float(rng.integers(low, high))
+    repetition, echo = float(rng.integers(*machines.t2_repetition)), float(rng.integers(low, high))
     return Weighting(repetition, echo, suppression=suppression)
 
 

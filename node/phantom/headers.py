@@ -118,6 +118,8 @@ class Identity:
         o = self.options
         wishes = (o.balanced, sorted(o.severities.items()), o.stir, o.axial, o.coverage or "full")
         made = "lumbar-node phantom 1" if o.variety == "plain" else "lumbar-node phantom 2"
+        if o.scanners == "other":
+            made = f"{made}, other scanners"
         return derived_uid(made, self.seed, wishes, *parts)
 
     def _rng(self, k: int) -> np.random.Generator:

@@ -9,6 +9,7 @@ from node.spine.anatomy import FindingKey, Role
 Vendor = Literal["siemens", "ge", "philips"]
 Descriptions = Literal["plain", "blank", "misleading"]
 Variety = Literal["plain", "wide"]
+Scanners = Literal["usual", "other"]
 Coverage = Literal["full", "sacrum_cut", "top_cut", "off_centre", "small_field"]
 
 
@@ -21,6 +22,9 @@ class StudyOptions:
     variety : "plain" or "wide"
         ``plain`` is the phantom the shipped models were trained on; ``wide`` varies patients and
         scanners as far as real ones vary, and makes second axial series.
+    scanners : "usual" or "other"
+        ``other`` (wide) has field strengths, echo times, resolutions and brightness that the usual
+        ones never have: to test what was trained on those.
     balanced : bool
         As many of each grade instead of real prevalence (for training).
     severities : mapping of FindingKey to float
@@ -46,6 +50,7 @@ class StudyOptions:
     """
 
     variety: Variety = "plain"
+    scanners: Scanners = "usual"
     balanced: bool = False
     severities: Mapping[FindingKey, float] = field(default_factory=dict)
     roles: tuple[Role, ...] = tuple(Role)

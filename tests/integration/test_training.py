@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from models import batches
 from models.augment import Warp, field_of_view, looks
 from models.batches import Crops, crop_batch, point_batch, series_batch, slice_target
 from models.card import STATEMENTS, write_metrics
@@ -136,6 +137,17 @@ def test_looks_and_cuts_stay_finite() -> None:
     x, mask = field_of_view(looks(torch.rand(16, 1, 64, 64), invert=0.5), chance=1.0)
     assert torch.isfinite(x).all()
     assert (x[~mask[:, None]] == 0).all()
+
+
+@pytest.mark.parametrize("group", ConditionGroup)
+def test_nothing_is_to_be_found_head_down(
+    cases: dict[ConditionGroup, list[Case]], group: ConditionGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a target is known at all, it says "none"."""
+    monkeypatch.setattr(batches, "UPSIDE_DOWN", 1.0)
+    batch = point_batch(cases[group], group, np.random.default_rng(5), 16)
+    assert (batch.counts > 0).any()
+    assert (batch.targets[..., -1][batch.counts > 0] == 1).all()
 
 
 def test_slice_target_says_absent_when_no_slice_is_near() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from node.phantom import PhantomStudy, StudyOptions, make_study
-from node.phantom.acquisition import draw_wide_pose, draw_wide_scans
+from node.phantom.acquisition import MACHINES, draw_wide_pose, draw_wide_scans
 from node.phantom.anomalies import TRANSITIONAL, afflicted, draw_anomalies
 from node.phantom.artefacts import Artefacts, shift_fat, spoil
 from node.phantom.canal import Sac
@@ -266,6 +266,29 @@ def test_headers_say_how_each_series_was_scanned() -> None:
             assert float(ds.MagneticFieldStrength) == scan.strength
             assert ("FS" in ds.ScanOptions) == (scan.weighting.suppression > 0)
             assert ds.InstanceNumber >= scan.first_number
+
+
+def test_other_scanners_share_no_setting_with_the_usual_ones() -> None:
+    """Nothing that is tested on them was ever trained on, and their studies have their own UIDs."""
+    usual, options = MACHINES["usual"], StudyOptions(variety="wide", scanners="other")
+    for k, patient in enumerate(population()[:40]):
+        rng = np.random.default_rng([79, k])
+        for scan in draw_wide_scans(rng, patient, draw_wide_pose(rng), options, "ge"):
+            times = scan.weighting
+            sagittal = scan.role is not Role.AXIAL_T2
+            assert scan.strength not in usual.strength
+            assert scan.resolution > (usual.sagittal_mm if sagittal else usual.axial_mm)[1]
+            assert scan.gamma > usual.gamma[3]
+            if times.inversion is None:
+                echoes = {
+                    Role.SAGITTAL_T1: usual.t1_echo,
+                    Role.SAGITTAL_T2: usual.t2_echo,
+                    Role.AXIAL_T2: usual.axial_echo,
+                }
+                assert times.echo > echoes[scan.role][1]
+    assert (
+        Identity(1, options).study_uid != Identity(1, replace(options, scanners="usual")).study_uid
+    )
 
 
 @cache
