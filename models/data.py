@@ -53,7 +53,7 @@ def _folder(work: Path, part: Part, role: Role) -> Path:
 
 
 def prepare_all(data: Path, work: Path, processes: int = 2) -> Counter[str]:
-    """Prepare every labelled series that is not prepared yet.
+    """Prepare every labelled series that is trained on and is not prepared yet.
 
     Parameters
     ----------
@@ -94,6 +94,8 @@ def source_of(work: Path) -> str:
 def _jobs(data: Path, work: Path, studies: Iterable[LabelledStudy]) -> Iterator[_Job]:
     for study in studies:
         part = part_of(study.study_id)
+        if part == "test":  # measured by the whole node, from the images themselves
+            continue
         for series_id in dict.fromkeys(label.series_id for label in study.labels):
             name = f"{study.study_id}.{series_id}.npz"
             folder = _folder(work, part, study.series[series_id])
