@@ -146,7 +146,7 @@ def _five_levels(
     score = chain_score(named, anywhere * len(LEVELS), chain, cell_mm) if alone else np.inf
     found: dict[Place, Point] = {}
     for k, (level, cell) in enumerate(zip(LEVELS, chain, strict=True)):
-        if cell is not None:
+        if cell is not None and (side, level) in shares:
             point = _point(named[k] + anywhere, cell)
             # Which of the levels it is, is the margin's question; here: is it a level at all?
             sure = max(around(named[k], cell), len(LEVELS) * around(anywhere, cell))

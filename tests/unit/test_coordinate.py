@@ -98,6 +98,16 @@ def test_subpixel_point_is_recovered() -> None:
     assert point.confidence > 0.9
 
 
+def test_a_level_that_is_not_asked_for_is_not_answered() -> None:
+    """Stage 1 believes it absent: the chain may pass through it, but says nothing of it."""
+    named = np.stack([blob(r, 40.0) for r in ROWS])
+    maps = np.concatenate([named, named.mean(axis=0, keepdims=True)])
+    asked = [place for place in places(ConditionGroup.CANAL) if place[1] is not Level.L3_L4]
+    weights = {place: np.full(5, 0.2) for place in asked}
+    found = find_points(sagittal_stack(5), ConditionGroup.CANAL, weights, Heat(maps))
+    assert list(found) == asked
+
+
 def test_axial_heads_are_left_then_right() -> None:
     """The first axial head is the patient's left; every level takes its own slice's map."""
     stack = sagittal_stack(3)

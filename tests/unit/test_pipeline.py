@@ -140,9 +140,12 @@ def test_unusable_series_gets_a_reason_not_a_grade(volume: Volume, reason: str) 
 def test_the_wrong_contrast_is_not_graded() -> None:
     """A canal that is dark in T2 or bright in T1: found, told why, and not graded."""
     bright = replace(sagittal(9), role=Role.SAGITTAL_T1)
+    elsewhere = replace(bright, frame_of_reference_uid="1.2.3")
     dark = replace(sagittal(9, role=Role.SAGITTAL_T1), role=Role.SAGITTAL_T2)
     for volumes, role in (
         (study(sagittal_t1=bright), Role.SAGITTAL_T1),
+        (study(sagittal_t1=elsewhere), Role.SAGITTAL_T1),
+        (study(sagittal_t1=bright, sagittal_t2=None), Role.SAGITTAL_T1),
         (study(sagittal_t2=dark), Role.SAGITTAL_T2),
     ):
         findings = [f for f in find(volumes, Networks()).findings if _role(f) is role]
