@@ -20,8 +20,9 @@ class StudyOptions:
     Attributes
     ----------
     variety : "plain" or "wide"
-        ``plain`` is the phantom the shipped models were trained on; ``wide`` varies patients and
-        scanners as far as real ones vary, and makes second axial series.
+        ``plain`` is quick to paint: for tests and the demonstration. ``wide``, which the shipped
+        models were trained on, varies patients and scanners as far as real ones vary, and makes
+        second axial series.
     scanners : "usual" or "other"
         ``other`` (wide) has field strengths, echo times, resolutions and brightness that the usual
         ones never have: to test what was trained on those.

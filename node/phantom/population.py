@@ -1,7 +1,8 @@
 """How far patients vary: the distributions from which `node.phantom.patient` draws.
 
-``PLAIN`` is the narrow population the shipped models were trained on. ``WIDE`` follows adults as
-they come to a scanner; each number names its source, or is an allowance of ours where none does.
+``PLAIN`` is a narrow population, quick to paint. ``WIDE``, which the shipped models were trained
+on, follows adults as they come to a scanner; each number names its source, or is an allowance of
+ours where none does.
 """
 
 from collections.abc import Mapping
