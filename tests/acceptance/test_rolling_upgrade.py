@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,8 @@ from tests.node_process import NodeProcess, storescu
 from tests.waiting import wait_for
 
 MODELS = Path(__file__).parents[2] / "models" / "artifacts"
-OLD, NEW = "0.1.0", "9.0.0"
+OLD = tomllib.loads((MODELS / "instance_canal" / "card.toml").read_text("utf-8"))["version"]
+NEW = "9.0.0"
 #: A worker that stands still is not to count as dead, as it would not on a busy host.
 PATIENT = "[work]\nlease_s = 60.0\n"
 

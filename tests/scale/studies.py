@@ -12,7 +12,7 @@ from tests import builders
 
 #: Every so manieth study is a phantom; the models run over all of them.
 PHANTOM_EVERY = 25
-_SLICES, _AXIAL_STEP, _SHRINK = 5, 4, 4
+_SLICES, _AXIAL_STEP, _SHRINK = 7, 4, 4
 #: The UIDs of a study begin with this and six digits of its own.
 _ROOT = "2.25.1"
 _PATTERN = f"{_ROOT}000000"
