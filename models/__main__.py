@@ -24,6 +24,7 @@ from models.train import Settings, save
 from models.train import train as train_one
 from node.inference.runtime import MODEL_NAMES, verify
 from node.phantom import StudyOptions
+from node.phantom.options import Scanners, Variety
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 console = Console()
@@ -41,11 +42,9 @@ def phantom(
     n: Annotated[int, typer.Option(help="studies")] = 1000,
     layout: Annotated[Literal["rsna"], typer.Option(help="as the RSNA 2024 set")] = "rsna",  # noqa: ARG001
     *,
-    variety: Annotated[
-        Literal["plain", "wide"], typer.Option(help="how much patients and scanners vary")
-    ] = "wide",
+    variety: Annotated[Variety, typer.Option(help="how much patients and scanners vary")] = "wide",
     scanners: Annotated[
-        Literal["usual", "other"], typer.Option(help="other: settings never trained on")
+        Scanners, typer.Option(help="other: settings never trained on (wide only)")
     ] = "usual",
     balanced: Annotated[bool, typer.Option(help="as many of each grade")] = False,
     first: Annotated[int, typer.Option(help="the first seed")] = 0,
