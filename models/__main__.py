@@ -73,6 +73,9 @@ def train(
     weighted: Annotated[
         bool, typer.Option(help="grades cost 1, 2 and 4, as in the competition")
     ] = False,
+    pretrained: Annotated[
+        bool, typer.Option(help="severity: begin with EfficientNet-Lite0 of ImageNet")
+    ] = False,
     resume: Annotated[bool, typer.Option(help="go on from the weights of the last time")] = False,
 ) -> None:
     """Train models on all cases prepared so far."""
@@ -82,7 +85,9 @@ def train(
         if not files:
             console.print(f"no cases in {work}: run `python -m models prepare --work {work}`")
             raise typer.Exit(2)
-        settings = Settings(minutes=minutes, steps=steps, threads=threads, weighted=weighted)
+        settings = Settings(
+            minutes, steps, threads=threads, weighted=weighted, pretrained=pretrained
+        )
         weights = work / "models" / name / "weights.pt" if resume else None
         validation = case_files(work, "validation", group)
         trained = train_one(stage, group, files, validation, settings=settings, weights=weights)

@@ -36,9 +36,9 @@ _NAMES = {
 def export(name: str, work: Path, artifacts: Path, version: str, *, half: bool = False) -> Path:
     """Export one trained model with its card."""
     source = work / "models" / name
-    net = network(*split(name))
-    net.load_state_dict(torch.load(source / "weights.pt", weights_only=True))
     training = json.loads((source / "training.json").read_text("utf-8"))
+    net = network(*split(name), pretrained=training["settings"].get("pretrained", False))
+    net.load_state_dict(torch.load(source / "weights.pt", weights_only=True))
     return publish(net, name, artifacts, version, training=training, half=half)
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its name in the torch world
 
+from models.pretrained import CHANNELS, stem_and_stages
+
 
 def local_contrast(x: Tensor, width: int) -> Tensor:
     """Add a second channel, the first one relative to its surroundings: (N,1,H,W) -> (N,2,H,W)."""
@@ -37,27 +39,38 @@ def block(inward: int, outward: int, stride: int = 1) -> nn.Sequential:
 class SliceFinder(nn.Module):
     """Stage 1: one series of S slices -> logits (S + 1, places); the last row is "absent".
 
-    Every slice is encoded alone; convolutions over the slices in geometric order then compare it
-    with its neighbours. The number of slices is free.
+    Every slice is encoded alone, in bands from head to foot: in a scoliosis one slice shows the
+    canal of the upper levels and another that of the lower ones. Convolutions over the slices in
+    geometric order then compare it with its neighbours. The number of slices is free.
     """
+
+    bands = 6
 
     def __init__(self, places: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
             block(2, 16, 2), block(16, 32, 2), block(32, 48, 2), block(48, 64), block(64, 64, 2)
         )
-        self.slice = nn.Sequential(nn.Linear(129, 64), nn.ReLU())
+        self.slice = nn.Sequential(nn.Linear(2 * 64 * self.bands + 1, 64), nn.ReLU())
         self.over_slices = nn.ModuleList([nn.Conv1d(64, 64, 5, padding=2) for _ in range(3)])
         self.present = nn.Linear(64, places)
         self.absent = nn.Linear(64, places)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(S, 1, H/2, W/2) -> (S, 128)."""
+        """(S, 1, H/2, W/2) -> (S, 2 * 64 * bands)."""
         x = self.encoder(local_contrast(images, 15))
-        return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+        across = torch.cat([x.mean(dim=3), x.amax(dim=3)], dim=1)
+        return (across @ self._bands(x.shape[2]).to(x)).flatten(1)
+
+    def _bands(self, rows: int) -> Tensor:
+        """Weights (rows, bands) of overlapping bands, each summing to 1."""
+        row = (torch.arange(rows)[:, None] + 0.5) / rows
+        middle = (torch.arange(self.bands)[None, :] + 0.5) / self.bands
+        weight = torch.exp(-0.5 * ((row - middle) * self.bands) ** 2)
+        return weight / weight.sum(dim=0)
 
     def compare(self, features: Tensor, millimetres: Tensor) -> Tensor:
-        """(S, 128) and (S, 1) -> (S + 1, places)."""
+        """Features of slices, and mm (S, 1) -> (S + 1, places)."""
         x = self.slice(torch.cat([features, millimetres], dim=1))
         x = x.T[None]  # (1, 64, S)
         for layer in self.over_slices:
@@ -129,15 +142,21 @@ class Residual(nn.Module):
 
 
 class Grader(nn.Module):
-    """Stage 3: crops (N, 3, 96, 96) of neighbouring slices -> probabilities (N, 3) of grades."""
+    """Stage 3: crops (N, 3, 96, 96) of neighbouring slices -> probabilities (N, 3) of grades.
+
+    ``pretrained``: instead of small stages of its own, those of a network that knows photographs.
+    """
 
     temperature: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *, pretrained: bool = False) -> None:
         super().__init__()
-        self.stem = block(3, 24, 2)
-        self.stages = nn.Sequential(Residual(24, 32), Residual(32, 64), Residual(64, 96))
-        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(96 * 9, 4))
+        if pretrained:
+            channels, (self.stem, self.stages) = CHANNELS, stem_and_stages()
+        else:
+            channels, self.stem = 96, block(3, 24, 2)
+            self.stages = nn.Sequential(Residual(24, 32), Residual(32, 64), Residual(64, 96))
+        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels * 9, 4))
         self.register_buffer("temperature", torch.ones(()))
 
     def judge(self, crops: Tensor) -> tuple[Tensor, Tensor]:

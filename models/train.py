@@ -45,6 +45,7 @@ class Settings:
     slices: int = 12  # stage 2: slices a step
     crops: int = 48  # stage 3: crops a step
     weighted: bool = False  # stage 3: the competition's weights of the grades
+    pretrained: bool = False  # stage 3: begin with a network that knows photographs
     threads: int = 2
     seed: int = 0
 
@@ -57,13 +58,13 @@ class Trained:
     log: dict[str, Any]
 
 
-def network(stage: str, group: ConditionGroup) -> nn.Module:
+def network(stage: str, group: ConditionGroup, *, pretrained: bool = False) -> nn.Module:
     """Return the untrained network of a stage."""
     if stage == "instance":
         return SliceFinder(len(places(group)))
     if stage == "coordinate":
         return PointFinder(2 if group is ConditionGroup.SUBARTICULAR else len(LEVELS) + 1)
-    return Grader()
+    return Grader(pretrained=pretrained)
 
 
 def train(
@@ -83,7 +84,7 @@ def train(
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     cases = load(files, keys(stage))
-    net = network(stage, group)
+    net = network(stage, group, pretrained=settings.pretrained)
     if weights is not None:
         net.load_state_dict(torch.load(weights, weights_only=True))
     # A quarter faster on a processor. (torch's types do not know the argument.)
@@ -149,7 +150,7 @@ def _loss(
 ) -> Callable[[], Tensor]:
     """Return a function that draws a batch and returns its loss."""
     if isinstance(net, SliceFinder):
-        return lambda: _slice_loss(net, series_batch(cases, rng, settings.series))
+        return lambda: _slice_loss(net, series_batch(cases, group, rng, settings.series))
     if isinstance(net, PointFinder):
         return lambda: _point_loss(net, point_batch(cases, group, rng, settings.slices))
     if not isinstance(net, Grader):

@@ -12,7 +12,7 @@ import torch
 
 from models import batches
 from models.augment import Warp, field_of_view, looks
-from models.batches import Crops, crop_batch, point_batch, series_batch, slice_target
+from models.batches import Crops, bent, crop_batch, point_batch, series_batch, slice_target
 from models.card import STATEMENTS, write_metrics
 from models.data import Case, case_files, load, prepare_all, source_of
 from models.evaluate import measure
@@ -67,12 +67,15 @@ def cases(work: Path) -> dict[ConditionGroup, list[Case]]:
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_train_export_verify(work: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "pretrained"), [*((name, False) for name in NAMES), ("severity_canal", True)]
+)
+def test_train_export_verify(work: Path, tmp_path: Path, name: str, *, pretrained: bool) -> None:
     """Three steps, then a file the node accepts, that answers like torch at other lengths."""
     stage, group = split(name)
     files, calibration = (case_files(work, part, group) for part in ("train", "validation"))
-    settings = Settings(minutes=5, steps=3, series=1, slices=4, crops=8, weighted=True)
+    few = {"steps": 3, "series": 1, "slices": 4, "crops": 8}
+    settings = Settings(minutes=5, **few, weighted=True, pretrained=pretrained)
     trained = train(stage, group, files, calibration, settings=settings)
     assert trained.log["steps"] == 3
     trained.log["data"] = source_of(work)
@@ -103,7 +106,7 @@ def test_batches_have_targets_that_are_distributions(
 ) -> None:
     """Whatever the augmentation does, every target sums to one and has the network's shape."""
     rng = np.random.default_rng(0)
-    series = series_batch(cases[group], rng, 2)
+    series = series_batch(cases[group], group, rng, 2)
     for target in series.targets:
         assert torch.allclose(target.sum(dim=0), torch.ones(target.shape[1]), atol=1e-5)
     points = point_batch(cases[group], group, rng, 6)
@@ -113,6 +116,28 @@ def test_batches_have_targets_that_are_distributions(
     assert torch.allclose(points.targets.sum(dim=2), torch.ones_like(points.counts), atol=1e-4)
     batch = crop_batch(Crops.of(cases[group]), rng, 4)
     assert batch.crops.shape == (4, 3, 96, 96)
+
+
+def test_a_bent_spine_takes_its_places_along() -> None:
+    """The slice that is brightest at a place's row is the one whose plane lies nearest to it."""
+    rng = np.random.default_rng(4)
+    slices, size, spacing = 15, 64, 4.0
+    for _ in range(20):
+        row, slice_ = rng.permutation(size)[:5], rng.integers(4, 11, 5)
+        images = torch.zeros(slices, 1, size, size)
+        images[slice_, 0, row] = 1.0
+        distance = spacing * (slice_ - np.arange(slices)[:, None])
+        points = np.stack([np.zeros(5), 2 * row + 0.5], axis=-1)
+        case = {
+            "spacing": np.array(spacing),
+            "distance": distance,
+            "points": np.broadcast_to(points, (slices, 5, 2)),
+        }
+        moved, away = bent(images, case, rng)
+        brightness = moved[:, 0, row, 0].numpy()
+        brightest = brightness == brightness.max(axis=0)
+        assert (np.abs(away)[brightest] <= spacing / 2 + 1e-3).all()
+        assert np.abs(away - distance).max() > 0
 
 
 def test_warp_carries_points_along_with_the_image() -> None:
@@ -180,7 +205,7 @@ def test_what_nobody_labelled_is_not_taken_for_absent(
     case["distance"] = np.where(unlabelled, np.nan, case["distance"])
     case["points"] = np.where(unlabelled[:, None], np.nan, case["points"])
     rng = np.random.default_rng(0)
-    for target in series_batch([case], rng, 4).targets:
+    for target in series_batch([case], group, rng, 4).targets:
         assert torch.equal(target.sum(dim=0) == 0, torch.from_numpy(unlabelled))
     points = point_batch([case], group, rng, 12)
     if group is not ConditionGroup.SUBARTICULAR:
