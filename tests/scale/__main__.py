@@ -20,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--at-once", type=int, default=4, help="as of `lumbar-node backfill`")
     parser.add_argument("--minutes", type=float, default=600.0, help="then it stops, done or not")
     parser.add_argument(
         "--folder", type=Path, help="where all of it stays: a run that was cut off goes on there"
@@ -30,7 +31,9 @@ def main() -> int:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="scale-"))
         )
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = Scale(folder, options.studies, options.kills, options.minutes * 60).run()
+        outcome = Scale(
+            folder, options.studies, options.kills, options.minutes * 60, options.at_once
+        ).run()
     sys.stdout.write(markdown(outcome) + "\n")
     return 0 if outcome.is_good else 1
 

@@ -140,12 +140,15 @@ class Scale:
         or, where these are few, in the middle.
     seconds : float
         When to stop, done or not.
+    at_once : int
+        Studies that are here without an end, at most.
     """
 
     folder: Path
     studies: int
     kills: int
     seconds: float
+    at_once: int = 4
 
     def __post_init__(self) -> None:
         self.outcome = Outcome(self.studies, self.kills)
@@ -187,6 +190,7 @@ class Scale:
         """Run the command until so many studies have ended, it is done, or the time is over."""
         config = str(self._node.config)
         command = ["backfill", str(self.folder / "archive"), "--json", "--config", config]
+        command += ["--at-once", str(self.at_once)]
         walk = subprocess.Popen(
             [sys.executable, "-m", "node.cli", *command],
             stdout=subprocess.PIPE,
