@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
 from node.dicom import statuses
@@ -21,7 +21,7 @@ from node.errors import InvalidInstance
 
 
 class Receiver:
-    """A storage SCP on loopback that writes ``<SOP Instance UID>.dcm`` files.
+    """A storage SCP on loopback that writes ``<SOP Instance UID>.dcm`` files, uncompressed ones.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ class Receiver:
         ae.maximum_pdu_size = MAX_PDU
         ae.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
-            ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+            # Uncompressed ones only: pynetdicom copies all of them for each association.
+            ae.add_supported_context(context.abstract_syntax)
         handlers = [(evt.EVT_CONN_OPEN, no_delay), (evt.EVT_C_STORE, self._on_store)]
         self._server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
         self.port: int = self._server.server_address[1]

@@ -30,8 +30,11 @@ class Found:
     ----------
     acknowledged : int
         Instances that a sender was told Success for.
+    released : int
+        Of these: deleted by the node since every delivery of their study is proven; it does so
+        when its disk is full.
     lost, altered, not_indexed : int
-        Of these: not in an archive, there with other bytes, without a row in the index.
+        Of the others: not in an archive, there with other bytes, without a row in the index.
     studies : int
         Studies to be analysed that came whole.
     without_result : list of str
@@ -47,6 +50,7 @@ class Found:
     """
 
     acknowledged: int
+    released: int
     lost: int
     altered: int
     not_indexed: int
@@ -73,9 +77,12 @@ def count(
     nodes: Sequence[NodeProcess], pacs: OrthancServer, moody: Destination, ledger: Ledger
 ) -> Found:
     """Compare what was acknowledged with what is there; the first node is that under trouble."""
-    stored, rows = _kept(nodes)
+    stored, rows, released = _kept(nodes)
     results = {job_id: uids for one in nodes for job_id, uids in _results(one)}
     promised = ledger.acknowledged
+    due = {
+        u: contents for u, contents in promised.items() if u not in released or contents in stored
+    }
     held: dict[str, dict[str, Dataset]] = {
         "pacs": {uid: _header(io.BytesIO(raw)) for uid, raw in pacs.files().items()},
         "moody": {path.stem: _header(path) for path in moody.files()},
@@ -86,9 +93,10 @@ def count(
     arrivals = moody.arrivals()
     return Found(
         acknowledged=len(promised),
-        lost=sum(contents not in stored for contents in promised.values()),
+        released=len(promised) - len(due),
+        lost=sum(contents not in stored for contents in due.values()),
         altered=sum(
-            rows[uid] != stored.get(contents) for uid, contents in promised.items() if uid in rows
+            rows[uid] != stored.get(contents) for uid, contents in due.items() if uid in rows
         ),
         not_indexed=sum(uid not in rows for uid in promised),
         studies=len(ledger.whole),
@@ -105,10 +113,11 @@ def count(
     )
 
 
-def _kept(nodes: Sequence[NodeProcess]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the files of data sets, by hash, and those of instances, by UID."""
+def _kept(nodes: Sequence[NodeProcess]) -> tuple[dict[str, str], dict[str, str], set[str]]:
+    """Return the files of data sets, by hash; those of instances, by UID; what was released."""
     stored: dict[str, str] = {}
     rows: dict[str, str] = {}
+    released: set[str] = set()
     for node in nodes:
         archive = open_archive(load(node.config))
         hashes = [file.sha256 for file in archive.iterate()]
@@ -116,8 +125,19 @@ def _kept(nodes: Sequence[NodeProcess]) -> tuple[dict[str, str], dict[str, str]]
             stored[sha256(dataset(path.read_bytes())).hexdigest()] = digest
         with _index(node) as index:
             for study in index.studies(1_000_000):
-                rows |= {r.sop_instance_uid: r.sha256 for r in index.instances(study.study_uid)}
-    return stored, rows
+                its = {r.sop_instance_uid: r.sha256 for r in index.instances(study.study_uid)}
+                rows |= its
+                if _is_proven(index, study.study_uid):
+                    gone = index.released(study.study_uid)
+                    released |= {uid for uid, digest in its.items() if digest in gone}
+    return stored, rows, released
+
+
+def _is_proven(index: Index, study_uid: str) -> bool:
+    """Tell whether the last results of a study are proven to be at their destinations."""
+    row = index.study(study_uid)
+    its = [d for d in index.deliveries(study_uid) if row and d.job_id == row.job_id]
+    return bool(its) and all(d.state == "delivered" and d.proof for d in its)
 
 
 def _results(node: NodeProcess) -> Iterator[tuple[str, set[str]]]:

@@ -66,6 +66,7 @@ class Outcome:
         promises = {
             "processes killed with `kill -9`": len(self.record.kills),
             "instances acknowledged": found.acknowledged,
+            "of these deleted after every delivery was proven, the disk being full": found.released,
             "of these lost": found.lost,
             "of these altered": found.altered,
             "of these not in the index": found.not_indexed,
