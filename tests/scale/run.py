@@ -20,8 +20,8 @@ from tests.scale.studies import write_studies
 
 SR_3D = "1.2.840.10008.5.1.4.1.1.88.34"
 SAMPLE_S = 10.0
-#: Both cores of a small machine are busy, one study each.
-SETTINGS = "[work]\nstudies_at_once = 2\nthreads = 1\n[report]\noverlays = false\n"
+#: Both cores of a small machine are busy: one study waits for the disk.
+SETTINGS = "[work]\nstudies_at_once = 3\nthreads = 1\n[report]\noverlays = false\n"
 
 
 class Diary:
