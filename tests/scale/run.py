@@ -20,8 +20,9 @@ from tests.scale.studies import write_studies
 
 SR_3D = "1.2.840.10008.5.1.4.1.1.88.34"
 SAMPLE_S = 10.0
-#: Both cores of a small machine are busy: one study waits for the disk.
-SETTINGS = "[work]\nstudies_at_once = 3\nthreads = 1\n[report]\noverlays = false\n"
+#: Both cores of a small machine are busy: Python runs one thread of a process at a time.
+COMMANDS = ("listen", "work", "work:2", "web")
+SETTINGS = "[work]\nstudies_at_once = 2\nthreads = 1\n[report]\noverlays = false\n"
 
 
 class Diary:
@@ -154,7 +155,10 @@ class Scale:
         self.outcome = Outcome(self.studies, self.kills)
         self._pacs = Pacs(self.folder / "pacs")
         self._node = NodeProcess(
-            self.folder / "node", [("pacs", "PACS", self._pacs.port)], extra=SETTINGS
+            self.folder / "node",
+            [("pacs", "PACS", self._pacs.port)],
+            extra=SETTINGS,
+            commands=COMMANDS,
         )
         self._seen: set[str] = set()
         self._diary = Diary(self.folder / "ended.jsonl")
@@ -234,7 +238,7 @@ class Scale:
                 Sample(
                     time.monotonic() - self._began,
                     len(self._seen),
-                    usage.memory_mb(self._node.pid("serve")),
+                    sum(usage.memory_mb(self._node.pid(command)) for command in COMMANDS),
                     usage.memory_mb(pid),
                     sum(path.stat().st_size for path in data.glob("index.sqlite*")),
                 )
