@@ -51,6 +51,8 @@ def phantom(
     processes: int = 2,
 ) -> None:
     """Make the phantom studies that do not exist yet."""
+    if scanners == "other" and variety != "wide":
+        raise typer.BadParameter("other scanners are known for --variety wide only")
     options = StudyOptions(variety=variety, scanners=scanners, balanced=balanced)
     write_set(out, options, first=first, count=n, processes=processes)
 

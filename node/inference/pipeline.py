@@ -132,12 +132,13 @@ def _group(
         )
         for place, choice in choices.items()
     }
-    if role is not Role.AXIAL_T2:
-        source = volumes.get(Role.SAGITTAL_T2)
-        shared = source and source.frame_of_reference_uid == volume.frame_of_reference_uid
-        known = (*so_far.values(), *located.values())
-        canal = _canal(known) if shared else looks.canal_points(stack, store)
-        located = _doubted(stack, role, located, canal)
+    if role is not Role.AXIAL_T2 and not all(f.reason for f in located.values()):
+        with clock.measure(f"contrast_{group.short}"):
+            source = volumes.get(Role.SAGITTAL_T2)
+            shared = source and source.frame_of_reference_uid == volume.frame_of_reference_uid
+            known = (*so_far.values(), *located.values())
+            canal = _canal(known) if shared else looks.canal_points(stack, store)
+            located = _doubted(stack, role, located, canal)
     with clock.measure(f"severity_{group.short}"):
         graded = _grade(volume, group, choices, located, store)
     return {finding.key: finding for finding in graded.values()}
