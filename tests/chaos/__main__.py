@@ -10,6 +10,7 @@ Markdown; exits with 1 when anything is lost or there twice. Run as root: it mou
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from datetime import datetime
@@ -39,18 +40,22 @@ def main() -> int:
     databases = [options.database] if options.database else DATABASES
     phantom, outcomes = small(make_study(options.seed).datasets()), []
     for database in databases:
-        with tempfile.TemporaryDirectory(dir=options.folder, prefix="chaos-") as folder:
-            outcomes.append(
-                chaos(
-                    Path(folder),
-                    database,
-                    options.kills // len(databases),
-                    phantom,
-                    seed=options.seed,
-                    most_s=options.minutes * 60 / len(databases),
-                    say=_say,
-                )
+        folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="chaos-"))
+        outcomes.append(
+            chaos(
+                folder,
+                database,
+                options.kills // len(databases),
+                phantom,
+                seed=options.seed,
+                most_s=options.minutes * 60 / len(databases),
+                say=_say,
             )
+        )
+        if outcomes[-1].is_good:
+            shutil.rmtree(folder)
+        else:
+            _say(f"what the processes said is in {folder}")
         sys.stdout.write(outcomes[-1].markdown() + "\n\n")
         sys.stdout.flush()
         if options.json:

@@ -33,8 +33,9 @@ class Found:
     released : int
         Of these: deleted by the node since every delivery of their study is proven; it does so
         when its disk is full.
-    lost, altered, not_indexed : int
-        Of the others: not in an archive, there with other bytes, without a row in the index.
+    lost, altered, not_indexed : list of str
+        UIDs of the others that are not in an archive, there with other bytes, or without a row in
+        the index.
     studies : int
         Studies to be analysed that came whole.
     without_result : list of str
@@ -51,9 +52,9 @@ class Found:
 
     acknowledged: int
     released: int
-    lost: int
-    altered: int
-    not_indexed: int
+    lost: list[str]
+    altered: list[str]
+    not_indexed: list[str]
     studies: int
     without_result: list[str]
     results: dict[str, int]
@@ -69,8 +70,8 @@ class Found:
     @property
     def is_good(self) -> bool:
         """Something was sent, nothing is missing, nothing is there twice."""
-        wrong = self.lost + self.altered + self.not_indexed + self.duplicates + self.foreign
-        return self.acknowledged > 0 and not (wrong or self.without_result)
+        missing = self.lost or self.altered or self.not_indexed or self.without_result
+        return self.acknowledged > 0 and not (missing or self.duplicates or self.foreign)
 
 
 def count(
@@ -94,11 +95,13 @@ def count(
     return Found(
         acknowledged=len(promised),
         released=len(promised) - len(due),
-        lost=sum(contents not in stored for contents in due.values()),
-        altered=sum(
-            rows[uid] != stored.get(contents) for uid, contents in due.items() if uid in rows
-        ),
-        not_indexed=sum(uid not in rows for uid in promised),
+        lost=[uid for uid, contents in due.items() if contents not in stored],
+        altered=[
+            uid
+            for uid, contents in due.items()
+            if uid in rows and rows[uid] != stored.get(contents)
+        ],
+        not_indexed=[uid for uid in promised if uid not in rows],
         studies=len(ledger.whole),
         without_result=[
             f"{study}: its result is not whole at {name}"
