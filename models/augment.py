@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+#: How far a batch's images are moved, in half image widths; and the share of images that lose
+#: edges of their field of view.
+SHIFT, FIELD_CUT = 0.16, 0.4
+
 
 @dataclass(frozen=True)
 class Warp:

@@ -13,17 +13,9 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from models import metrics
-from models.batches import (
-    CropBatch,
-    Crops,
-    PointBatch,
-    SeriesBatch,
-    crop_batch,
-    keys,
-    middle,
-    point_batch,
-    series_batch,
-)
+from models.batches.crops import CropBatch, Crops, crop_batch, middle
+from models.batches.points import PointBatch, point_batch
+from models.batches.series import SeriesBatch, series_batch
 from models.data import Case, load
 from models.networks import Grader, PointFinder, SliceFinder
 from node.inference.instance import places
@@ -31,6 +23,13 @@ from node.spine.anatomy import LEVELS, ConditionGroup
 
 #: What an error costs in RSNA 2024, for each grade.
 COMPETITION = (1.0, 2.0, 4.0)
+
+#: The arrays of a case that each stage needs.
+ARRAYS = {
+    "instance": ["images", "mm", "spacing", "distance", "points"],
+    "coordinate": ["images", "distance", "points"],
+    "severity": ["crops", "grade", "severity"],
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def train(
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    cases = load(files, keys(stage))
+    cases = load(files, ARRAYS[stage])
     net = network(stage, group, pretrained=settings.pretrained)
     if weights is not None:
         net.load_state_dict(torch.load(weights, weights_only=True))
@@ -112,7 +111,7 @@ def train(
     net.eval()
     calibration: dict[str, object] = {}
     if isinstance(net, Grader) and validation:
-        calibration = calibrate(net, load(validation, keys(stage)))
+        calibration = calibrate(net, load(validation, ARRAYS[stage]))
     tenth = max(1, len(losses) // 10)
     curve = [round(float(np.mean(losses[i : i + tenth])), 4) for i in range(0, len(losses), tenth)]
     return Trained(

@@ -12,7 +12,9 @@ import torch
 
 from models import batches
 from models.augment import Warp, field_of_view, looks
-from models.batches import Crops, bent, crop_batch, point_batch, series_batch, slice_target
+from models.batches.crops import Crops, crop_batch
+from models.batches.points import point_batch
+from models.batches.series import bent, series_batch, slice_target
 from models.card import STATEMENTS, write_metrics
 from models.data import Case, case_files, load, prepare_all, source_of
 from models.evaluate import measure

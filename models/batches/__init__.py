@@ -1,0 +1,1 @@
+"""One random training batch for each stage: augmented inputs with their targets."""
