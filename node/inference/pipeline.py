@@ -152,6 +152,8 @@ def _unusable(role: Role, volume: Volume | None, stack: Stack | None) -> str | N
         return f"the {role.label} series has only {len(volume.slices)} usable slice(s)"
     if not holds_signal(stack):
         return f"the {role.label} images are blank"
+    if looks.is_negative(volume):
+        return f"bright and dark are exchanged in the {role.label} images: nothing in them is dark"
     return None
 
 

@@ -114,6 +114,16 @@ def test_lone_sagittal_t2_assesses_the_canal_only() -> None:
     }
 
 
+def negative(volume: Volume) -> Volume:
+    """A series whose pixels are dark as in MR, most of them, with bright and dark exchanged."""
+    rng = np.random.default_rng(5)
+    slices = [
+        replace(s, pixels=1000 - rng.exponential(100, s.pixels.shape).astype(np.float32))
+        for s in volume.slices
+    ]
+    return replace(volume, slices=tuple(slices))
+
+
 def test_a_lone_axial_t2_is_not_assessed() -> None:
     """The axial slices of a head look much like others to a network that was never shown one."""
     findings = find(study(sagittal_t1=None, sagittal_t2=None), Networks()).findings
@@ -127,10 +137,15 @@ def test_a_lone_axial_t2_is_not_assessed() -> None:
     [
         (sagittal(9, black=True), "the sagittal T2 or STIR images are blank"),
         (sagittal(2), "the sagittal T2 or STIR series has only 2 usable slice(s)"),
+        (
+            negative(sagittal(9)),
+            "bright and dark are exchanged in the sagittal T2 or STIR images: "
+            "nothing in them is dark",
+        ),
     ],
 )
 def test_unusable_series_gets_a_reason_not_a_grade(volume: Volume, reason: str) -> None:
-    """Black images and two slices are no basis for a grade."""
+    """Black images, negatives and two slices are no basis for a grade."""
     findings = find(study(sagittal_t2=volume), Networks()).findings
     canal = [f for f in findings if f.condition is Condition.SPINAL_CANAL_STENOSIS]
     assert {f.reason for f in canal} == {reason}
