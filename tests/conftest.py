@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pynetdicom import ALL_TRANSFER_SYNTAXES
 
 from node.dicom.receiver import Receiver
 from node.loopback import free_port as find_free_port
@@ -59,7 +60,7 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
     """A receiving PACS with an empty folder."""
-    made = Receiver(tmp_path / "received")
+    made = Receiver(tmp_path / "received", transfer_syntaxes=ALL_TRANSFER_SYNTAXES)
     yield made
     made.stop()
 

@@ -7,10 +7,11 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, DEFAULT_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
 from node.dicom import statuses
@@ -21,7 +22,7 @@ from node.errors import InvalidInstance
 
 
 class Receiver:
-    """A storage SCP on loopback that writes ``<SOP Instance UID>.dcm`` files, uncompressed ones.
+    """A storage SCP on loopback that writes ``<SOP Instance UID>.dcm`` files.
 
     Parameters
     ----------
@@ -30,9 +31,19 @@ class Receiver:
     port : int
         0 takes a free one; `port` says which.
     ae_title : str
+    transfer_syntaxes : sequence of str
+        Uncompressed ones, as results are, unless set: pynetdicom copies all of them, for every
+        class, for each association.
     """
 
-    def __init__(self, folder: Path, port: int = 0, ae_title: str = "RECEIVER") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        ae_title: str = "RECEIVER",
+        *,
+        transfer_syntaxes: Sequence[str] = DEFAULT_TRANSFER_SYNTAXES,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.ae_title = ae_title
@@ -40,8 +51,7 @@ class Receiver:
         ae.maximum_pdu_size = MAX_PDU
         ae.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
-            # Uncompressed ones only: pynetdicom copies all of them for each association.
-            ae.add_supported_context(context.abstract_syntax)
+            ae.add_supported_context(context.abstract_syntax, list(transfer_syntaxes))
         handlers = [(evt.EVT_CONN_OPEN, no_delay), (evt.EVT_C_STORE, self._on_store)]
         self._server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
         self.port: int = self._server.server_address[1]

@@ -10,8 +10,8 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from models import batches
 from models.augment import Warp, field_of_view, looks
+from models.batches import points
 from models.batches.crops import Crops, crop_batch
 from models.batches.points import point_batch
 from models.batches.series import bent, series_batch, slice_target
@@ -171,7 +171,7 @@ def test_nothing_is_to_be_found_head_down(
     cases: dict[ConditionGroup, list[Case]], group: ConditionGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a target is known at all, it says "none"."""
-    monkeypatch.setattr(batches, "UPSIDE_DOWN", 1.0)
+    monkeypatch.setattr(points, "UPSIDE_DOWN", 1.0)
     batch = point_batch(cases[group], group, np.random.default_rng(5), 16)
     assert (batch.counts > 0).any()
     assert (batch.targets[..., -1][batch.counts > 0] == 1).all()
