@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -40,6 +41,14 @@ def job_id_of(study_uid: str, input_hash: str, run: int = 1) -> str:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What a run has made (`StudyFindings.to_json`), and its job."""
+
+    job_id: str
+    made: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Runs:
     """Hands studies to the workers, and keeps the index true to what becomes of them.
 
@@ -60,7 +69,13 @@ class Runs:
     sources: Sequence[Source] = ()
 
     def enqueue(
-        self, study_uid: str, reasons: Sequence[str], *, run: int = 1, delay_s: float = 0.0
+        self,
+        study_uid: str,
+        reasons: Sequence[str],
+        *,
+        run: int = 1,
+        delay_s: float = 0.0,
+        findings: Findings | None = None,
     ) -> None:
         """Hand in the job for the instance set the study has now; handed in twice is once.
 
@@ -73,6 +88,8 @@ class Runs:
             Above 1 to run a set once more whose job has ended.
         delay_s : float
             Not before.
+        findings : Findings, optional
+            What another run has made already; it counts if that run had the same set.
 
         Raises
         ------
@@ -94,7 +111,9 @@ class Runs:
             turn = FIRST[priority] if delay_s else self.index.give_turn(row, priority)
             self.index.set_last_run(study_uid, begin)
             self.index.set_state(study_uid, "queued", reasons, job_id=job_id)
-            told = (job_id, study_uid, hashes)
+            told: tuple[Any, ...] = (job_id, study_uid, hashes)
+            if findings and _same_set(findings.job_id, job_id):
+                told += (findings.made,)
             self.desk.enqueue(
                 "study", job_id, *told, delay_s=delay_s, priority=turn, within=transaction
             )
@@ -121,10 +140,24 @@ class Runs:
         is_urgent = row.urgent or self.received.is_urgent(row.study_uid)
         return by_rule or ("stat" if is_urgent else "routine")
 
-    def again(self, study_uid: str, job_id: str) -> None:
-        """Run a study once more after a failure that may pass."""
-        run = _run_of(job_id) + 1
-        self.enqueue(study_uid, ["waiting: it is tried again"], run=run, delay_s=AGAIN_S)
+    def again(self, study_uid: str, job_id: str, made: dict[str, Any] | None = None) -> None:
+        """Run a study once more after a failure that may pass, from the findings on if it has any.
+
+        Parameters
+        ----------
+        study_uid : str
+        job_id : str
+            The run that failed.
+        made : dict, optional
+            Its findings, `StudyFindings.to_json`.
+        """
+        self.enqueue(
+            study_uid,
+            ["waiting: it is tried again"],
+            run=_run_of(job_id) + 1,
+            delay_s=AGAIN_S,
+            findings=Findings(job_id, made) if made else None,
+        )
 
     def anew(self, job_id: str, study_uid: str, *_: object) -> None:
         """Run a study once more that no worker can finish, unless a newer job has it."""
@@ -180,6 +213,10 @@ class Runs:
             f"{len(gone)} images of study {study_uid} were deleted here after their results were "
             "delivered ([retention]): send the whole study again"
         )
+
+
+def _same_set(one: str, other: str) -> bool:
+    return one.partition("~")[0] == other.partition("~")[0]
 
 
 def _run_of(job_id: str) -> int:

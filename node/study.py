@@ -41,7 +41,8 @@ class StudyStory:
     deliver : callable
         ``(study_uid, job_id)``: put the results into the outbox.
     again : callable
-        ``(study_uid, job_id)``: the same once more, later.
+        ``(study_uid, job_id, findings)``: the same once more, later, with the findings as far as
+        they were made.
     set_aside : callable, optional
         ``(path, reason, study_uid)``: show an image that could not be used.
     keep : callable, optional
@@ -55,22 +56,34 @@ class StudyStory:
     earlier_of: Callable[[str, str], Sequence[Path]]
     note: Callable[[str, str, str, Sequence[str]], None]
     deliver: Callable[[str, str], None]
-    again: Callable[[str, str], None]
+    again: Callable[[str, str, dict[str, Any] | None], None]
     set_aside: Callable[[Path, str, str], None] = lambda *_: None
     keep: Callable[[str], None] = lambda _: None
 
-    def __call__(self, step: Step, job_id: str, study_uid: str, hashes: list[str]) -> None:
-        """Run the story for one instance set, given by the content hashes of its files."""
+    def __call__(
+        self,
+        step: Step,
+        job_id: str,
+        study_uid: str,
+        hashes: list[str],
+        findings: dict[str, Any] | None = None,
+    ) -> None:
+        """Run the story for one instance set, given by the content hashes of its files.
+
+        ``findings`` are those of an earlier run of the same set that could not be written: the
+        models do not run twice because a disk was full.
+        """
         say = log.bind(study_uid=study_uid, job_id=job_id)
         try:
             created = step("begin", self._begin, study_uid, job_id)
-            findings = step("find", self._find, study_uid, hashes)
-            say.info("findings made", status=findings["status"], reasons=findings["reasons"])
+            if findings is None:
+                findings = step("find", self._find, study_uid, hashes)
+                say.info("findings made", status=findings["status"], reasons=findings["reasons"])
             step("write", self._write, study_uid, job_id, hashes, findings, created)
             step("deliver", self._deliver, study_uid, job_id, findings["reasons"])
         except RetryLater as error:
             say.warning("study waits", reason=str(error))
-            step("again", self.again, study_uid, job_id)
+            step("again", self.again, study_uid, job_id, findings)
         except EngineStopped:
             raise  # the story goes on at the next start, behind its last finished chapter
         except Exception as error:  # noqa: BLE001 - the worker's edge: one study never stops the node

@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from node.config import Deliver, Source
+from node import runs as runs_module
+from node.config import Config, Deliver, Report, Source
 from node.exchange.outbox import Delivered, Outbox
+from node.inference.runtime import ModelStore
 from node.jobs import Desk, Queue, Step, Worker
 from node.runs import Runs
 from node.spine.instances import InstanceRow
 from node.storage.index import Index
+from node.study import StudyStory
+from tests.builders import mr_study, write_all
+from tests.small_disk import Ballast, small_disk
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -125,6 +131,51 @@ def test_a_step_that_is_repeated_leaves_a_study_at_its_end(index: Index, desk: D
     assert study is not None
     assert study.state == "done"
     assert (delivery.state, delivery.attempts, delivery.proof) == ("delivered", 1, "commitment")
+
+
+def test_findings_that_could_not_be_written_are_not_made_again(
+    database_url: str, index: Index, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk is full behind the models: the next run writes what the first has found."""
+    monkeypatch.setattr(runs_module, "AGAIN_S", 0.5)
+    study, files = "1.2", write_all(mr_study("found"), tmp_path / "in")
+    receive(index, "PACS", study)
+    runs = runs_of(index, desk)
+    told: list[str] = []
+    with small_disk(tmp_path / "small", 16) as disk:
+        ballast = Ballast(disk)
+        story = StudyStory(
+            store=ModelStore(Config().models_dir, "cpu", 1),
+            settings=Report(),
+            files_of=lambda _: files,
+            folder_of=lambda job_id: disk / job_id.rpartition(":")[2],
+            earlier_of=lambda *_: [],
+            note=runs.note,
+            deliver=lambda *_: None,
+            again=runs.again,
+        )
+
+        def watched(step: Step, *arguments: Any) -> None:
+            def noted(name: str, *rest: Any) -> Any:
+                told.append(name)
+                return step(name, *rest)
+
+            story(noted, *arguments)
+
+        ballast.fill()
+        worker = Worker(database_url, (Queue("study", watched, 1),))
+        worker.start()
+        try:
+            runs.enqueue(study, ["complete"])
+            wait_for(lambda: "again" in told, seconds=30)
+            ballast.release()
+            wait_for(lambda: "deliver" in told, seconds=30)
+        finally:
+            worker.stop(patience_s=1)
+        written = [path.name for path in disk.rglob("sr.dcm")]
+
+    assert [name for name in told if name == "find"] == ["find"]
+    assert (told[0], told[-2:], written) == ("begin", ["write", "deliver"], ["sr.dcm"])
 
 
 def test_sources_take_turns(database_url: str, index: Index, desk: Desk) -> None:

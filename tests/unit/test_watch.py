@@ -375,6 +375,18 @@ def test_a_requeued_study_is_a_new_run_of_the_same_set() -> None:
     assert world.handed_in[-1][2] > 0
 
 
+@pytest.mark.parametrize(("late", "counts"), [((), True), (("c",), False)])
+def test_findings_count_for_the_set_they_were_made_of(late: Sequence[str], counts: bool) -> None:
+    """A run that is tried again keeps what it has found, unless images came meanwhile."""
+    world = World(QUIET)
+    world.runs().enqueue(STUDY, ["complete"])
+    world.images += late
+
+    world.runs().again(STUDY, world.row.job_id or "", {"made": "before"})
+
+    assert (world.handed_in[-1][1] == {"made": "before"}) is counts
+
+
 def test_a_sender_has_its_own_times() -> None:
     """A slow sender waits longer than the others, by its own rule or by that of ``*``."""
     slow = [Source(ae_title="PACS", quiet_s=800), Source(ae_title="*", quiet_s=1)]
