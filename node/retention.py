@@ -111,8 +111,10 @@ class Retention:
         return study_uid
 
     def _delete(self) -> None:
-        gone = {sha256 for sha256 in self._left if self.archive.remove(sha256, IDLE_S)}
-        self._left -= gone
+        """Delete what nobody uses; what came again since it was noted is noted no more."""
+        for some in batches(tuple(self._left)):
+            noted = self.index.released_of(some)
+            self._left -= {s for s in some if s not in noted or self.archive.remove(s, IDLE_S)}
 
     def _catch_up(self) -> None:
         """Find what a crash left between noting and deleting."""

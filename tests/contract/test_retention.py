@@ -249,6 +249,22 @@ def test_a_study_that_comes_again_is_whole_again(archive: Archive, index: Index)
     assert (study.state, study.instances) == ("receiving", 2)
 
 
+def test_what_comes_again_before_it_was_deleted_stays(archive: Archive, index: Index) -> None:
+    """A file in use waits for the next sweep; until then a sender may be told that it is safe."""
+    path = receive(archive, index, 1)
+    deliver(index, "delivered")
+    keeper = retention(archive, index)
+    assert keeper.sweep(NOW + timedelta(hours=25)) == [STUDY]
+    assert path.exists()
+
+    receive(archive, index, 1)
+    grow_old(path)
+    keeper.sweep(NOW)
+
+    assert path.exists()
+    assert index.released(STUDY) == frozenset()
+
+
 def test_a_finished_study_sent_again_stays_finished(archive: Archive, index: Index) -> None:
     """The same images make no second result; they are deleted again in time."""
     path = receive(archive, index, 1)
