@@ -57,17 +57,6 @@ class Warp:
         return ((moved + 1) * size - 1) / 2
 
 
-def across_slices(x: Tensor, shift: Tensor) -> Tensor:
-    """Let row r of slice s of (S, C, H, W) come from slice s + shift[r], between two as a mean."""
-    last = len(x) - 1
-    source = (torch.arange(len(x))[:, None] + shift).clamp(0, last)  # (S, H)
-    before, row = source.floor().long(), torch.arange(x.shape[2])
-    after = (before + 1).clamp(max=last)
-    share = (source - before)[:, :, None, None]
-    # Indexed like this, the channels come last: (S, H, C, W).
-    return torch.lerp(x[before, :, row], x[after, :, row], share).transpose(1, 2)
-
-
 def looks(x: Tensor, *, invert: float = 0.0) -> Tensor:
     """Change the brightness of images (N, C, H, W): gamma, coil, contrast, blur, noise."""
     count = len(x)

@@ -39,38 +39,27 @@ def block(inward: int, outward: int, stride: int = 1) -> nn.Sequential:
 class SliceFinder(nn.Module):
     """Stage 1: one series of S slices -> logits (S + 1, places); the last row is "absent".
 
-    Every slice is encoded alone, in bands from head to foot: in a scoliosis one slice shows the
-    canal of the upper levels and another that of the lower ones. Convolutions over the slices in
-    geometric order then compare it with its neighbours. The number of slices is free.
+    Every slice is encoded alone; convolutions over the slices in geometric order then compare it
+    with its neighbours. The number of slices is free.
     """
-
-    bands = 6
 
     def __init__(self, places: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
             block(2, 16, 2), block(16, 32, 2), block(32, 48, 2), block(48, 64), block(64, 64, 2)
         )
-        self.slice = nn.Sequential(nn.Linear(2 * 64 * self.bands + 1, 64), nn.ReLU())
+        self.slice = nn.Sequential(nn.Linear(129, 64), nn.ReLU())
         self.over_slices = nn.ModuleList([nn.Conv1d(64, 64, 5, padding=2) for _ in range(3)])
         self.present = nn.Linear(64, places)
         self.absent = nn.Linear(64, places)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(S, 1, H/2, W/2) -> (S, 2 * 64 * bands)."""
+        """(S, 1, H/2, W/2) -> (S, 128)."""
         x = self.encoder(local_contrast(images, 15))
-        across = torch.cat([x.mean(dim=3), x.amax(dim=3)], dim=1)
-        return (across @ self._bands(x.shape[2]).to(x)).flatten(1)
-
-    def _bands(self, rows: int) -> Tensor:
-        """Weights (rows, bands) of overlapping bands, each summing to 1."""
-        row = (torch.arange(rows)[:, None] + 0.5) / rows
-        middle = (torch.arange(self.bands)[None, :] + 0.5) / self.bands
-        weight = torch.exp(-0.5 * ((row - middle) * self.bands) ** 2)
-        return weight / weight.sum(dim=0)
+        return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
 
     def compare(self, features: Tensor, millimetres: Tensor) -> Tensor:
-        """Features of slices, and mm (S, 1) -> (S + 1, places)."""
+        """(S, 128) and (S, 1) -> (S + 1, places)."""
         x = self.slice(torch.cat([features, millimetres], dim=1))
         x = x.T[None]  # (1, 64, S)
         for layer in self.over_slices:

@@ -26,7 +26,7 @@ COMPETITION = (1.0, 2.0, 4.0)
 
 #: The arrays of a case that each stage needs.
 ARRAYS = {
-    "instance": ["images", "mm", "spacing", "distance", "points"],
+    "instance": ["images", "mm", "spacing", "distance"],
     "coordinate": ["images", "distance", "points"],
     "severity": ["crops", "grade", "severity"],
 }
@@ -149,7 +149,7 @@ def _loss(
 ) -> Callable[[], Tensor]:
     """Return a function that draws a batch and returns its loss."""
     if isinstance(net, SliceFinder):
-        return lambda: _slice_loss(net, series_batch(cases, group, rng, settings.series))
+        return lambda: _slice_loss(net, series_batch(cases, rng, settings.series))
     if isinstance(net, PointFinder):
         return lambda: _point_loss(net, point_batch(cases, group, rng, settings.slices))
     if not isinstance(net, Grader):

@@ -14,7 +14,7 @@ from models.augment import Warp, field_of_view, looks
 from models.batches import points
 from models.batches.crops import Crops, crop_batch
 from models.batches.points import point_batch
-from models.batches.series import bent, series_batch, slice_target
+from models.batches.series import series_batch, slice_target
 from models.card import STATEMENTS, write_metrics
 from models.data import Case, case_files, load, prepare_all, source_of
 from models.evaluate import measure
@@ -108,7 +108,7 @@ def test_batches_have_targets_that_are_distributions(
 ) -> None:
     """Whatever the augmentation does, every target sums to one and has the network's shape."""
     rng = np.random.default_rng(0)
-    series = series_batch(cases[group], group, rng, 2)
+    series = series_batch(cases[group], rng, 2)
     for target in series.targets:
         assert torch.allclose(target.sum(dim=0), torch.ones(target.shape[1]), atol=1e-5)
     points = point_batch(cases[group], group, rng, 6)
@@ -118,28 +118,6 @@ def test_batches_have_targets_that_are_distributions(
     assert torch.allclose(points.targets.sum(dim=2), torch.ones_like(points.counts), atol=1e-4)
     batch = crop_batch(Crops.of(cases[group]), rng, 4)
     assert batch.crops.shape == (4, 3, 96, 96)
-
-
-def test_a_bent_spine_takes_its_places_along() -> None:
-    """The slice that is brightest at a place's row is the one whose plane lies nearest to it."""
-    rng = np.random.default_rng(4)
-    slices, size, spacing = 15, 64, 4.0
-    for _ in range(20):
-        row, slice_ = rng.permutation(size)[:5], rng.integers(4, 11, 5)
-        images = torch.zeros(slices, 1, size, size)
-        images[slice_, 0, row] = 1.0
-        distance = spacing * (slice_ - np.arange(slices)[:, None])
-        points = np.stack([np.zeros(5), 2 * row + 0.5], axis=-1)
-        case = {
-            "spacing": np.array(spacing),
-            "distance": distance,
-            "points": np.broadcast_to(points, (slices, 5, 2)),
-        }
-        moved, away = bent(images, case, rng)
-        brightness = moved[:, 0, row, 0].numpy()
-        brightest = brightness == brightness.max(axis=0)
-        assert (np.abs(away)[brightest] <= spacing / 2 + 1e-3).all()
-        assert np.abs(away - distance).max() > 0
 
 
 def test_warp_carries_points_along_with_the_image() -> None:
@@ -207,7 +185,7 @@ def test_what_nobody_labelled_is_not_taken_for_absent(
     case["distance"] = np.where(unlabelled, np.nan, case["distance"])
     case["points"] = np.where(unlabelled[:, None], np.nan, case["points"])
     rng = np.random.default_rng(0)
-    for target in series_batch([case], group, rng, 4).targets:
+    for target in series_batch([case], rng, 4).targets:
         assert torch.equal(target.sum(dim=0) == 0, torch.from_numpy(unlabelled))
     points = point_batch([case], group, rng, 12)
     if group is not ConditionGroup.SUBARTICULAR:
