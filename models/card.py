@@ -13,6 +13,8 @@ STATEMENTS = {
     "patients": "Trained on labelled studies of patients, under the terms of their source. "
     "Research only, not for clinical use.",
 }
+#: Put before it where a network did not begin with random weights.
+BEGUN_WITH_PHOTOGRAPHS = "Begun with weights learned from photographs (ImageNet). "
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Card:
     output : str
     spacing_mm : float
         Of a pixel of the input.
-    data : {"phantoms", "patients"}
-        What it was trained on.
+    statement : str
+        What it was trained on, and what it may be used for.
     training : dict
         What ``train`` logged.
     half : dict
@@ -49,7 +51,7 @@ class Card:
     inputs: dict[str, list[int]]
     output: str
     spacing_mm: float
-    data: str
+    statement: str
     training: dict[str, Any] = field(default_factory=dict)
     half: dict[str, Any] = field(default_factory=dict)
 
@@ -63,7 +65,7 @@ def write_card(card: Card, file: Path) -> None:
         f"version = {_value(card.version)}",
         f"sha256 = {_value(card.sha256)}",
         f"preparation = {_value(card.preparation)}",
-        f"statement = {_value(STATEMENTS[card.data])}",
+        f"statement = {_value(card.statement)}",
         f"opset = {card.opset}",
         f"parity = {card.parity:.1e}",
         f"spacing_mm = {card.spacing_mm}",

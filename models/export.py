@@ -12,7 +12,7 @@ import torch
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
-from models.card import STATEMENTS, Card, write_card
+from models.card import BEGUN_WITH_PHOTOGRAPHS, STATEMENTS, Card, write_card
 from models.train import network
 from node.inference.canonical import PREPARATION, view_of
 from node.inference.severity import CROP, CROP_MM
@@ -66,8 +66,9 @@ def publish(
     """
     stage, group = split(name)
     net.eval()
-    data = training.pop("data")
-    exported = onnx_bytes(net, stage, group, {"version": version, "use": STATEMENTS[data]})
+    begun = BEGUN_WITH_PHOTOGRAPHS if training.get("settings", {}).get("pretrained") else ""
+    statement = begun + STATEMENTS[training.pop("data")]
+    exported = onnx_bytes(net, stage, group, {"version": version, "use": statement})
     parity = check_parity(net, exported, stage, group)
     if parity > PARITY:
         raise ArithmeticError(f"{name}: ONNX Runtime and torch differ by {parity:.1e}")
@@ -93,7 +94,7 @@ def publish(
         inputs={key: list(value.shape) for key, value in inputs},
         output=_NAMES[stage][1],
         spacing_mm=CROP_MM if stage == "severity" else view_of(ROLE_OF[group]).spacing,
-        data=data,
+        statement=statement,
         training=training,
         half=about_half,
     )

@@ -15,7 +15,7 @@ from models.batches import points
 from models.batches.crops import Crops, crop_batch
 from models.batches.points import point_batch
 from models.batches.series import series_batch, slice_target
-from models.card import STATEMENTS, write_metrics
+from models.card import BEGUN_WITH_PHOTOGRAPHS, STATEMENTS, write_metrics
 from models.data import Case, case_files, load, prepare_all, source_of
 from models.evaluate import measure
 from models.export import PARITY, check_parity, export, split
@@ -87,7 +87,8 @@ def test_train_export_verify(work: Path, tmp_path: Path, name: str, *, pretraine
     exported = (folder / "model.onnx").read_bytes()
     assert check_parity(trained.network, exported, stage, group) < PARITY
     card = tomllib.loads((folder / "card.toml").read_text("utf-8"))
-    assert card["statement"] == STATEMENTS["phantoms"]
+    begun = BEGUN_WITH_PHOTOGRAPHS if pretrained else ""
+    assert card["statement"] == begun + STATEMENTS["phantoms"]
     assert card["training"]["series"] == len(files)
     metadata = ort.InferenceSession(exported).get_modelmeta().custom_metadata_map
     assert metadata["use"] == card["statement"]
