@@ -10,14 +10,15 @@ from torch import Tensor
 from models.augment import FIELD_CUT, SHIFT, Warp, field_of_view, looks
 from models.data import STEP, Case
 from node.inference.coordinate import STRIDE
+from node.inference.extent import SEEN_MM
 from node.spine.anatomy import LEVELS, ConditionGroup
 
 #: A slice within the first distance of a point shows it; beyond the second it does not.
-#: A disc is seen, and can be named, as far as the vertebrae reach to the sides; whether a slice
-#: shows the canal itself is for stage 1 to say.
+#: A disc is seen, and can be named, as far as the vertebrae reach to the sides; the slice of the
+#: canal itself is in the middle of that (`node.inference.extent`).
 SHOWS_MM = {
-    ConditionGroup.CANAL: (20.0, 27.0),
-    ConditionGroup.FORAMINAL: (7.0, 11.0),
+    ConditionGroup.CANAL: (SEEN_MM[ConditionGroup.CANAL], 27.0),
+    ConditionGroup.FORAMINAL: (SEEN_MM[ConditionGroup.FORAMINAL], 11.0),
     ConditionGroup.SUBARTICULAR: (4.5, 9.0),
 }
 

@@ -1,4 +1,4 @@
-"""The slice of each place: by stage 1, or, for axial slices, by geometry."""
+"""The slice of each place: by stages 1 and 2, or, for axial slices, by geometry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from node.inference.canonical import Stack
-from node.inference.instance import Place, find_slices, slice_of_point
+from node.inference.coordinate import Point
+from node.inference.instance import Place, SlicePosterior, find_slices, slice_of_point
 from node.inference.runtime import Models
 from node.spine.anatomy import Condition, ConditionGroup, FindingKey
 from node.spine.findings import Finding
@@ -35,6 +36,20 @@ def network_choices(
         else:
             choices[place] = Choice(posterior.index, posterior.confidence, posterior.weights)
     return choices
+
+
+def settled(
+    choices: Mapping[Place, Choice | str], points: Mapping[Place, Point]
+) -> dict[Place, Choice | str]:
+    """Return the choices with the slices that stage 2 settled on where it looked."""
+    final = dict(choices)
+    for place, choice in choices.items():
+        if isinstance(choice, Choice) and place in points:
+            own = SlicePosterior(points[place].weights, 0.0)
+            final[place] = replace(
+                choice, index=own.index, confidence=own.confidence, weights=own.weights
+            )
+    return final
 
 
 def geometric_choices(

@@ -1,13 +1,14 @@
 """Stage 2: the point of each level in its slice."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from node.inference.canonical import SAGITTAL, Stack
-from node.inference.chain import around, best_chain, chain_score, naming_margin
+from node.inference.chain import Cell, around, best_chain, chain_score, naming_margin
+from node.inference.extent import SEEN_MM, SOFT_MM, centred
 from node.inference.instance import Place
 from node.inference.runtime import Array, Models
 from node.spine.anatomy import LEVELS, ConditionGroup, Side
@@ -15,6 +16,7 @@ from node.spine.geometry import Plane, Vector
 
 #: One cell of a heatmap covers this many grid pixels in each direction.
 STRIDE = 2
+CELL_MM = STRIDE * SAGITTAL.spacing
 
 #: A slice that stage 1 gives less than this to every place is not looked at again.
 WORTH_LOOKING = 0.02
@@ -41,6 +43,8 @@ class Point:
     score : float
         How much all the levels together look like a lumbar spine (`chain.chain_score`); infinite
         where another series has found them, and in axial slices.
+    weights : (slices,) float64
+        How much each slice counts for the place, now that it is seen how far it reaches.
     """
 
     column: float
@@ -48,6 +52,7 @@ class Point:
     confidence: float
     margin: float = np.inf
     score: float = np.inf
+    weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False)
 
     def in_patient(self, plane: Plane) -> Vector:
         """Return the patient point (mm LPS) on a slice's grid plane."""
@@ -85,47 +90,114 @@ def find_points(
     """
     if not weights:
         return {}
-    most = np.max(list(weights.values()), axis=0)
-    slices = np.flatnonzero(most >= min(WORTH_LOOKING, most.max()))
+    slices = _worth_looking(stack, group, weights)
     heat = store.run(f"coordinate_{group.short}", prepare(stack, slices)).astype(np.float64)
-    shares = {place: _share(w[slices]) for place, w in weights.items()}
-    if group is ConditionGroup.SUBARTICULAR:
-        return _two_sides(heat, shares)
+    asked = {place: w[slices] for place, w in weights.items()}
     found: dict[Place, Point] = {}
-    for side in group.sides:
-        here = {place: w for place, w in shares.items() if place[0] == side}
-        if here:
-            found |= _five_levels(heat, here, side, expected_rows or {})
-    return found
+    if group is ConditionGroup.SUBARTICULAR:
+        found = _two_sides(heat, asked)
+    else:
+        look = _Look(heat, stack.millimetres[slices], SEEN_MM[group], expected_rows or {})
+        for side in group.sides:
+            found |= _five_levels(look, {p: w for p, w in asked.items() if p[0] == side}, side)
+    return {place: _over_all(point, slices, len(stack.planes)) for place, point in found.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What stage 2 saw in a sagittal series, and what is known of it already."""
+
+    heat: _Map  # (slices, heads, rows, columns)
+    millimetres: NDArray[np.float64]
+    seen_mm: float
+    expected_rows: Mapping[Place, float]
+
+    def seen(self, cell: Cell) -> NDArray[np.float64]:
+        """Return for each slice how likely it sees a level at a cell, whatever its name."""
+        any_level = [len(LEVELS) * around(heatmap, cell) for heatmap in self.heat[:, len(LEVELS)]]
+        return np.minimum(1.0, any_level)
+
+
+def _worth_looking(
+    stack: Stack, group: ConditionGroup, weights: Mapping[Place, NDArray[np.float64]]
+) -> NDArray[np.intp]:
+    """Return the slices that may be a level's, and in sagittal series what may see it beside."""
+    most = np.max(list(weights.values()), axis=0)
+    worth = most >= min(WORTH_LOOKING, most.max())
+    if group in SEEN_MM:
+        apart = np.abs(stack.millimetres[:, None] - stack.millimetres[worth]).min(axis=1)
+        worth = apart <= SEEN_MM[group] + 3 * SOFT_MM
+    return np.flatnonzero(worth)
+
+
+def _over_all(point: Point, slices: NDArray[np.intp], count: int) -> Point:
+    """Give a point weights for all slices of the series, not only for those looked at."""
+    weights = np.zeros(count)
+    weights[slices] = point.weights
+    return replace(point, weights=weights)
 
 
 def _share(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(weights / max(float(weights.sum()), 1e-9))
 
 
-def _two_sides(heat: _Map, shares: Mapping[Place, NDArray[np.float64]]) -> dict[Place, Point]:
+def _two_sides(heat: _Map, weights: Mapping[Place, NDArray[np.float64]]) -> dict[Place, Point]:
     """Axial: one head for each side of the patient; the level is the slice's, not the image's."""
     heads = {Side.LEFT: 0, Side.RIGHT: 1}
     found: dict[Place, Point] = {}
-    for (side, level), share in shares.items():
+    for (side, level), own in weights.items():
         if side is None:
             continue
-        heatmap = np.tensordot(share, heat[:, heads[side]], axes=1)
+        heatmap = np.tensordot(_share(own), heat[:, heads[side]], axes=1)
         peak = np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)
-        found[side, level] = _point(heatmap, (int(peak[0]), int(peak[1])))
+        found[side, level] = replace(_point(heatmap, (int(peak[0]), int(peak[1]))), weights=own)
     return found
 
 
 def _five_levels(
-    heat: _Map,
-    shares: Mapping[Place, NDArray[np.float64]],
-    side: Side | None,
-    expected_rows: Mapping[Place, float],
+    look: _Look, weights: Mapping[Place, NDArray[np.float64]], side: Side | None
 ) -> dict[Place, Point]:
-    """Sagittal: five heads for the names and one for "any level"; a chain picks five in order."""
+    """Sagittal: name the levels in the slices that stage 1 believes in, then settle each slice."""
+    if not weights:
+        return {}
+    named, anywhere = _maps(look, weights, side)
+    chain = best_chain(named, anywhere * len(LEVELS), CELL_MM)
+    margin = naming_margin(named, chain)
+    alone = not any(place in look.expected_rows for place in weights)
+    score = chain_score(named, anywhere * len(LEVELS), chain, CELL_MM) if alone else np.inf
+    cells = {
+        (side, level): cell
+        for level, cell in zip(LEVELS, chain, strict=True)
+        if cell is not None and (side, level) in weights
+    }
+    own = {
+        place: centred(weights[place], look.seen(cell), look.millimetres, look.seen_mm)
+        for place, cell in cells.items()
+    }
+    named, anywhere = _maps(look, {**weights, **own}, side)
+    found: dict[Place, Point] = {}
+    for place, cell in cells.items():
+        heatmap = named[LEVELS.index(place[1])]
+        # Which of the levels it is, is the margin's question; here: is it a level at all?
+        sure = max(around(heatmap, cell), len(LEVELS) * around(anywhere, cell))
+        found[place] = replace(
+            _point(heatmap + anywhere, cell),
+            confidence=min(1.0, sure),
+            margin=margin,
+            score=score,
+            weights=own[place],
+        )
+    return found
+
+
+def _maps(
+    look: _Look, weights: Mapping[Place, NDArray[np.float64]], side: Side | None
+) -> tuple[_Map, _Map]:
+    """Five heads for the names and one for "any level", over the slices that count."""
+    heat = look.heat
     # A slice beside the canal or the foramina sees no level: that says nothing about the others.
     seeing = heat[:, len(LEVELS)].sum(axis=(1, 2)) + 1e-3
-    shares = {place: _share(share * seeing) for place, share in shares.items()}
+    shares = {place: _share(w * seeing) for place, w in weights.items()}
     none = np.zeros(heat.shape[2:])
     named = np.stack(
         [
@@ -137,21 +209,9 @@ def _five_levels(
     )
     anywhere = np.tensordot(np.mean(list(shares.values()), axis=0), heat[:, len(LEVELS)], axes=1)
     for k, level in enumerate(LEVELS):
-        if (side, level) in expected_rows:
-            named[k] = _near_row(named[k], anywhere, expected_rows[side, level])
-    cell_mm = STRIDE * SAGITTAL.spacing
-    chain = best_chain(named, anywhere * len(LEVELS), cell_mm)
-    margin = naming_margin(named, chain)
-    alone = not any(place in expected_rows for place in shares)
-    score = chain_score(named, anywhere * len(LEVELS), chain, cell_mm) if alone else np.inf
-    found: dict[Place, Point] = {}
-    for k, (level, cell) in enumerate(zip(LEVELS, chain, strict=True)):
-        if cell is not None and (side, level) in shares:
-            point = _point(named[k] + anywhere, cell)
-            # Which of the levels it is, is the margin's question; here: is it a level at all?
-            sure = max(around(named[k], cell), len(LEVELS) * around(anywhere, cell))
-            found[side, level] = Point(point.column, point.row, min(1.0, sure), margin, score)
-    return found
+        if (side, level) in look.expected_rows:
+            named[k] = _near_row(named[k], anywhere, look.expected_rows[side, level])
+    return named, anywhere
 
 
 def _near_row(named: _Map, anywhere: _Map, row: float) -> _Map:

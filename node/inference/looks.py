@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from node.inference.canonical import Stack
-from node.inference.choices import Choice, network_choices
+from node.inference.choices import Choice, network_choices, settled
 from node.inference.coordinate import find_points
 from node.inference.runtime import Models
 from node.spine.anatomy import LEVELS, ConditionGroup, Level, Role
@@ -59,10 +59,14 @@ def doubt(role: Role, stack: Stack, canal: Mapping[Level, Vector]) -> str | None
 def canal_points(stack: Stack, store: Models) -> dict[Level, Vector]:
     """Find the canal (mm LPS) in a sagittal series whose frame of reference no other one shares."""
     choices = network_choices(stack, ConditionGroup.CANAL, store)
-    sure = {place: c for place, c in choices.items() if isinstance(c, Choice)}
-    weights = {place: c.weights for place, c in sure.items()}
+    weights = {place: c.weights for place, c in choices.items() if isinstance(c, Choice)}
     points = find_points(stack, ConditionGroup.CANAL, weights, store)
-    return {p[1]: at.in_patient(stack.planes[sure[p].index]) for p, at in points.items()}
+    slices = settled(choices, points)
+    return {
+        place[1]: points[place].in_patient(stack.planes[choice.index])
+        for place, choice in slices.items()
+        if isinstance(choice, Choice) and place in points
+    }
 
 
 def canal_to_bone(stack: Stack, canal: Mapping[Level, Vector]) -> float | None:

@@ -10,7 +10,7 @@ import structlog
 
 from node.inference import looks
 from node.inference.canonical import Stack, canonical, holds_signal
-from node.inference.choices import Choice, geometric_choices, network_choices
+from node.inference.choices import Choice, geometric_choices, network_choices, settled
 from node.inference.coordinate import Point, find_points
 from node.inference.instance import Place, places
 from node.inference.runtime import Models
@@ -122,6 +122,8 @@ def _group(
         weights = {p: c.weights for p, c in choices.items() if isinstance(c, Choice)}
         rows = _expected_rows(group, volumes, stack, so_far, choices)
         points = find_points(stack, group, weights, store, rows)
+    if role is not Role.AXIAL_T2:  # an axial slice has its level by geometry, or by stage 1 alone
+        choices = settled(choices, points)
     located: Mapping[Place, Finding] = {
         place: _locate(
             Finding(group.condition(place[0]), place[1], series_uid=volume.series_uid),

@@ -65,6 +65,11 @@ def test_a_foreign_client_stores_a_study_and_reads_it_with_its_results(
         assert image.PatientID not in node.log
 
 
+def told(node: NodeProcess, uid: str, what: str) -> list[str]:
+    """Return what is said of each delivery of a study; none is there until the outbox is filled."""
+    return [delivery[what] for delivery in node.study(uid)["deliveries"]]
+
+
 def test_a_study_of_an_archive_is_fetched_and_its_results_go_back_over_two_outages(
     tmp_path: Path, phantom: PhantomStudy, phantom_folder: Path
 ) -> None:
@@ -83,12 +88,12 @@ def test_a_study_of_an_archive_is_fetched_and_its_results_go_back_over_two_outag
         waiting = node.wait_until(uid, "delivering", seconds=120)
         assert waiting["source"] == "dicomweb:pacs"
         assert waiting["instances"] == len(files)
-        wait_for(lambda: node.study(uid)["deliveries"][0]["state"] == "waiting", seconds=30)
+        wait_for(lambda: told(node, uid, "state") == ["waiting"], seconds=30)
         node.kill()
         orthanc.start()
         node.start()
         node.wait_until(uid, "done", seconds=60)
-        wait_for(lambda: node.study(uid)["deliveries"][0]["proof"] == "query", seconds=30)
+        wait_for(lambda: told(node, uid, "proof") == ["query"], seconds=30)
 
         classes = [dcmread(BytesIO(part10)).SOPClassUID for part10 in orthanc.files().values()]
         assert classes.count(REPORT) == 1
